@@ -1,0 +1,87 @@
+"""What the engines agree on.
+
+The optimizer hands an engine *slots* (a parameter, its gradient, its state) that share one graph; the
+engine's batch steps them. A batch runs as a coroutine: at each reduction over *all* parameters
+it yields its partial sum and is sent the total, so that batches of different engines stay in step
+and nobody writes before the total is known to all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from thalweg.rule.rule import Rule, Values
+from thalweg.rule.trace import Graph
+
+Run = Generator[float, float, None]
+
+
+@dataclass(eq=False)
+class Slot:
+    """One parameter as the engines see it."""
+
+    param: Tensor
+    group: int  # index of its parameter group
+    state: dict[str, Any]  # torch's state of this parameter: tensors by key, `step` among them
+    # Whether its first step is still to come; `step` is not kept in every rule's state.
+    fresh: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What is done to a batch: a rule, and its graph for the options of these parameters."""
+
+    rule: Rule
+    graph: Graph
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Symbol -> key in torch's state, for the states that these options need."""
+        return {s: self.rule.state[s] for s in self.graph.states}
+
+
+class Batch(Protocol):
+    """Parameters that one engine steps together."""
+
+    work: Work
+    slots: Sequence[Slot]
+
+    def collect(self, states: Mapping[Tensor, Any]) -> bool:
+        """Look at gradients, memory and the optimizer's ``states`` before a step; False if
+        something has moved and the batch must be built anew."""
+        ...
+
+    def count(self) -> int:
+        """Elements that take part in the coming step (a complex one counts twice)."""
+        ...
+
+    def run(self, values: Mapping[int, Values], everything: int) -> Run:
+        """Step every slot that has a gradient. ``values`` holds the hyperparameters by group,
+        ``everything`` the number of elements over all batches."""
+        ...
+
+
+def real(x: Tensor) -> Tensor:
+    """A complex tensor as pairs of real ones, which is how torch.optim steps it."""
+    return torch.view_as_real(x) if x.is_complex() else x
+
+
+def drive(runs: Sequence[Run]) -> None:
+    """Run batches to their end, exchanging partial sums for totals."""
+    total: float | None = None
+    while runs:
+        partial, alive = 0.0, []
+        for run in runs:
+            try:
+                partial += next(run) if total is None else run.send(total)
+                alive.append(run)
+            except StopIteration:
+                pass
+        if alive and len(alive) != len(runs):
+            raise AssertionError("batches of one optimizer disagree about its reductions")
+        runs, total = alive, partial

@@ -1,0 +1,177 @@
+"""The plain engine: the rule runs as written, on torch tensors of any device, dtype and layout.
+
+Storage narrower than float32 is widened to float32 for the computation and rounded once at the
+end, as the fused engine does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import EllipsisType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.engines.base import Run, Slot, Work, real
+from thalweg.rule import words
+from thalweg.rule.rule import Values
+from thalweg.rule.words import Number, Scope
+
+
+class Found(Exception):
+    """A rule has reached the total that this round is for."""
+
+
+@dataclass
+class _Reductions:
+    """Totals over all parameters, numbered as the rule asks for them. Those of a later level are
+    NaN until their round has come; nothing that is asked for earlier can depend on them."""
+
+    everything: int
+    known: dict[int, float] = field(default_factory=dict)
+    target: int | None = None
+    partial: float = 0.0
+    asked: int = 0
+
+    def answer(self, x: Tensor) -> float:
+        number, self.asked = self.asked, self.asked + 1
+        if number == self.target:
+            self.partial += float(x.sum(dtype=torch.float64))
+            raise Found
+        return self.known.get(number, math.nan)
+
+
+class _Context(threading.local):
+    reductions: _Reductions | None = None
+    dtype: torch.dtype = torch.float32
+
+
+_context = _Context()
+
+
+class _Tensors:
+    """The words on torch tensors. Scalars among the operands take the computation's dtype: torch
+    alone would make ``where(c, 1.2, 0.5)`` float32 whatever the rest is."""
+
+    def _like(self, x: Any, other: Any) -> Tensor:
+        if isinstance(x, Tensor):
+            return x
+        device = other.device if isinstance(other, Tensor) else None
+        return torch.tensor(float(x), dtype=_context.dtype, device=device)
+
+    def sqrt(self, x: Tensor) -> Tensor:
+        return x.sqrt()
+
+    def sign(self, x: Tensor) -> Tensor:
+        return torch.where(x.isnan(), x, x.sign())
+
+    def where(self, condition: Any, a: Any, b: Any) -> Any:
+        if not isinstance(condition, Tensor):
+            return a if condition else b
+        return torch.where(condition, self._like(a, condition), self._like(b, condition))
+
+    def maximum(self, a: Any, b: Any) -> Tensor:
+        return torch.maximum(self._like(a, b), self._like(b, a))
+
+    def minimum(self, a: Any, b: Any) -> Tensor:
+        return torch.minimum(self._like(a, b), self._like(b, a))
+
+    def total(self, x: Tensor, scope: Scope) -> Number:
+        if scope == "tensor":
+            return Number(x.sum(dtype=torch.float64))
+        assert _context.reductions is not None
+        return Number(_context.reductions.answer(x))
+
+    def count(self, x: Tensor, scope: Scope) -> Number:
+        if scope == "tensor":
+            return Number(x.numel())
+        assert _context.reductions is not None
+        return Number(_context.reductions.everything)
+
+
+words.register(Tensor, _Tensors())
+
+
+class PlainBatch:
+    """Parameters stepped one after another by torch operations."""
+
+    def __init__(self, work: Work, slots: Sequence[Slot], differentiable: bool = False) -> None:
+        self.work, self.slots, self.differentiable = work, slots, differentiable
+        self._active: list[tuple[Slot, Tensor]] = []
+
+    def collect(self, states: Mapping[Tensor, Any]) -> bool:
+        if any(states.get(s.param) is not s.state for s in self.slots):
+            return False
+        self._active = [(s, s.param.grad) for s in self.slots if s.param.grad is not None]
+        return True
+
+    def count(self) -> int:
+        return sum(_elements(g) for _, g in self._active)
+
+    def run(self, values: Mapping[int, Values], everything: int) -> Run:
+        numbers = {i: {k: _number(v) for k, v in h.items()} for i, h in values.items()}
+        reductions = _Reductions(everything)
+        totals = [r for r in self.work.graph.reductions if r.scope == "all"]
+        with torch.set_grad_enabled(self.differentiable):
+            for number, _ in sorted(enumerate(totals), key=lambda pair: pair[1].level):
+                reductions.partial, reductions.target = 0.0, number
+                _context.reductions = reductions
+                for slot, g in self._active:
+                    with contextlib.suppress(Found):
+                        self._update(slot, g, numbers[slot.group])
+                reductions.known[number] = yield reductions.partial
+            _context.reductions, reductions.target = reductions, None
+            for slot, g in self._active:
+                self._store(slot, *self._update(slot, g, numbers[slot.group]))
+
+    def _update(self, slot: Slot, g: Tensor, h: Values) -> _Result:
+        """The rule's answer for one parameter, and the rows that it speaks of."""
+        tensors = {"w": slot.param, **{s: slot.state[k] for s, k in self.work.keys.items()}}
+        rows: Rows = ...
+        if g.layout is torch.sparse_coo:
+            if self.work.rule.sparse(h) == "rows":
+                g = g.coalesce()
+                rows, g = tuple(g.indices()), g.values()
+                tensors = {s: x[rows] for s, x in tensors.items()}
+            else:
+                g = g.to_dense()
+        _context.dtype = wide = _compute_dtype(slot.param)
+        assert _context.reductions is not None
+        _context.reductions.asked = 0
+        x = {s: real(t).to(wide) for s, t in tensors.items()}
+        step = float(slot.state["step"]) + 1 if "step" in slot.state else 1 + (not slot.fresh)
+        w, new = self.work.rule.update(x["w"], real(g).to(wide), x, {**h, "step": Number(step)})
+        return w, new, rows
+
+    def _store(self, slot: Slot, w: Tensor, new: dict[str, Tensor], rows: Rows) -> None:
+        slot.fresh = False
+        if "step" in slot.state:
+            slot.state["step"] += 1
+        keys = self.work.keys
+        for old, x in ((slot.param, w), *((slot.state[keys[s]], x) for s, x in new.items())):
+            value = torch.view_as_complex(x.contiguous()) if old.is_complex() else x
+            if rows is ...:
+                old.copy_(value)
+            else:
+                old[rows] = value.to(old.dtype)
+
+
+Rows = tuple[Tensor, ...] | EllipsisType
+_Result = tuple[Tensor, dict[str, Tensor], Rows]
+
+
+def _compute_dtype(param: Tensor) -> torch.dtype:
+    return torch.float64 if real(param).dtype is torch.float64 else torch.float32
+
+
+def _elements(g: Tensor) -> int:
+    return g.numel() * (2 if g.is_complex() else 1)
+
+
+def _number(v: Any) -> Any:
+    return Number(v) if isinstance(v, int | float) and not isinstance(v, bool) else v

@@ -1,0 +1,154 @@
+"""Options that every optimizer takes, and what values are accepted."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypedDict
+
+import torch
+
+
+class Common(TypedDict, total=False):
+    """Keyword arguments of every optimizer in ``thalweg.optim``."""
+
+    maximize: bool
+    """Climb instead of descend. Default: False."""
+    engine: Literal["auto", "plain", "fused"]
+    """``"fused"``: one compiled sweep over memory, on the CPU; ``"plain"``: torch operations;
+    ``"auto"`` (default): fused where it can serve, plain elsewhere, parameter by parameter."""
+    state_dtype: torch.dtype | None
+    """What the state is stored in, e.g. ``torch.bfloat16``. Default: the parameter's dtype."""
+    max_grad_norm: float | None
+    """Clip the gradient's norm over all parameters, as ``torch.nn.utils.clip_grad_norm_`` does but
+    without writing to it. One value for all groups. Default: no clipping."""
+    check_finite: Literal[False, True, "raise", "skip"]
+    """Look for NaN and infinity in the gradients before anything is written, and raise (True or
+    ``"raise"``) or leave this step out (``"skip"``). Default: False, they propagate as in torch."""
+    foreach: bool | None
+    """torch's flag. False: tensor by tensor, which is the plain engine. True: all tensors at once,
+    which is what ``engine="auto"`` does where it can."""
+    fused: bool | None
+    """torch's flag. True: the fused engine where it can serve, else plain. False: plain."""
+    capturable: bool
+    """torch's flag for CUDA graphs; refused, since step counts live on the host."""
+    differentiable: bool
+    """torch's flag: gradients flow through the step (plain engine)."""
+
+
+# How a step is executed, not what it computes: kept as constructed when a checkpoint is loaded.
+EXECUTION = ("engine", "state_dtype", "check_finite", "foreach", "fused", "capturable",
+             "differentiable")  # fmt: skip
+DEFAULTS: dict[str, Any] = {
+    "maximize": False,
+    "engine": "auto",
+    "state_dtype": None,
+    "max_grad_norm": None,
+    "check_finite": False,
+    "foreach": None,
+    "fused": None,
+    "capturable": False,
+    "differentiable": False,
+}
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "engine": ("auto", "plain", "fused"),
+    "check_finite": (False, True, "raise", "skip"),
+    "foreach": (None, False, True),
+    "fused": (None, False, True),
+    "maximize": (False, True),
+    "differentiable": (False, True),
+}
+STATE_DTYPES = (None, torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+class Interval:
+    """The values a hyperparameter may take: finite numbers from ``low`` to ``high``."""
+
+    def __init__(self, low: float, high: float = math.inf, *, open_high: bool = False) -> None:
+        self.low, self.high, self.open_high = low, high, open_high
+
+    def __contains__(self, x: float) -> bool:
+        below = x < self.high if self.open_high else x <= self.high
+        return math.isfinite(x) and x >= self.low and below
+
+    def __str__(self) -> str:
+        if math.isinf(self.high):
+            return f"finite and at least {self.low:g}"
+        end = "below" if self.open_high else "at most"
+        return f"at least {self.low:g} and {end} {self.high:g}"
+
+
+NON_NEGATIVE = Interval(0.0)
+DECAY = Interval(0.0, 1.0, open_high=True)  # of a moving average
+
+
+def number(name: str, value: Any) -> float:
+    """``value`` as a double; raises TypeError, naming the argument, for what is not one number."""
+    if isinstance(value, torch.Tensor):
+        if value.numel() != 1 or value.is_complex():
+            raise ValueError(f"{name} must be one real number, not a tensor of {value.shape}")
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+            raise TypeError(f"{name} must be a number, not {value!r}")
+    return float(value)
+
+
+def check(name: str, value: float, domain: Interval) -> float:
+    """``value`` if the domain holds it; else a ValueError that names the argument."""
+    if value not in domain:
+        raise ValueError(f"{name} must be {domain}, not {value!r}")
+    return value
+
+
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Raise unless ``value`` is one of ``choices``; 1 is not True here."""
+    if not any(type(value) is type(c) and value == c for c in choices):
+        near = difflib.get_close_matches(str(value), [str(c) for c in choices], 1)
+        hint = f"; did you mean {near[0]!r}?" if near and isinstance(value, str) else ""
+        shown = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {shown}, not {value!r}{hint}")
+
+
+def check_common(group: Mapping[str, Any]) -> None:
+    """Raise for values and combinations of :class:`Common` that cannot be honoured."""
+    for name, choices in CHOICES.items():
+        check_choice(name, group[name], choices)
+    if group["state_dtype"] not in STATE_DTYPES:
+        raise ValueError(f"state_dtype must be a floating dtype, not {group['state_dtype']!r}")
+    if group["max_grad_norm"] is not None:
+        check("max_grad_norm", number("max_grad_norm", group["max_grad_norm"]), NON_NEGATIVE)
+    if group["capturable"]:
+        raise ValueError(
+            "capturable=True cannot be honoured: step counts and coefficients live on the host, "
+            "which a captured CUDA graph does not revisit; use torch.optim for graph capture"
+        )
+    if group["fused"] and group["foreach"]:
+        raise RuntimeError("fused=True and foreach=True cannot both be set: choose one")
+    plain = {
+        "fused=False": group["fused"] is False,
+        "foreach=False": group["foreach"] is False,
+        "differentiable=True": group["differentiable"],
+    }
+    fused = {'engine="fused"': group["engine"] == "fused", "fused=True": group["fused"]}
+    for no, is_no in plain.items():
+        for yes, is_yes in fused.items():
+            if is_no and is_yes and (no, yes) != ("foreach=False", "fused=True"):
+                raise ValueError(f"{yes} and {no} contradict each other: choose one")
+
+
+def engine_of(group: Mapping[str, Any]) -> str:
+    """``"auto"``, ``"plain"`` or ``"fused"``: what torch's flags and ``engine`` ask for together."""
+    if group["fused"] is False or group["differentiable"]:
+        return "plain"
+    if group["foreach"] is False and not group["fused"]:
+        return "plain"
+    return str(group["engine"])
+
+
+def unknown(name: str, known: Iterable[str], cls: str) -> TypeError:
+    """The error for an option that the optimizer does not have."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return TypeError(f"{cls} has no option {name!r}{hint}")

@@ -1,0 +1,115 @@
+"""Stochastic gradient descent, with momentum and Nesterov's look-ahead."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Unpack
+
+from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.options import NON_NEGATIVE, Common
+from thalweg.rule import clip_global_norm, l2_decay, maximize, rule, where
+
+
+def _apply(w: Any, direction: Any, h: Any) -> Any:
+    return w - direction if h["convention"] == "classical" else w - h["lr"] * direction
+
+
+@rule(
+    state={"z": "momentum_buffer"},
+    apply=_apply,
+    counts=False,
+    sparse=lambda h: "refused" if h["weight_decay"] else "dense" if h["momentum"] else "rows",
+)
+def sgd(
+    g: Any, z: Any, *, momentum: Any, dampening: Any, nesterov: bool, convention: str, lr: Any,
+    step: Any,
+) -> Any:  # fmt: skip
+    if convention == "classical":
+        g = lr * g
+    if not momentum:
+        return g, {}
+    first = step == 1
+    z = where(first, 0, momentum) * z + where(first, 1, 1 - dampening) * g
+    return g + momentum * z if nesterov else z, {"z": z}
+
+
+class SGD(Optimizer):
+    """Follow the negative gradient. Momentum keeps a velocity, so that steps add up where the
+    gradient agrees with itself and cancel where it swings.
+
+    ::
+
+        z <- momentum z + (1 - dampening) g     (z <- g at a parameter's first step)
+        w <- w - lr z                           (Nesterov: w <- w - lr (g + momentum z))
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        lr: learning rate, at least 0; units of w per unit of gradient.
+        momentum: how much of the velocity is kept, at least 0; 0 is plain gradient descent and
+            keeps no state.
+        dampening: what is taken off the new gradient in the velocity, at least 0.
+        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
+        nesterov: use the gradient's look-ahead; needs momentum and no dampening.
+        convention: ``"torch"``: the velocity is a sum of gradients and lr multiplies it.
+            ``"classical"``: the velocity is a sum of steps, ``z <- momentum z + lr g`` and
+            ``w <- w - z``, so that a change of lr does not touch what is already under way.
+
+    State: ``momentum_buffer``, of the parameter's shape (``step`` is not kept).
+
+    Where papers and code disagree:
+        Polyak and Sutskever have lr inside the velocity, torch outside; at constant lr both give
+        the same weights, after a change of lr they do not. Nesterov's gradient is taken at
+        ``w + momentum z``; torch (and this class) keeps that look-ahead point as its parameters,
+        which is the same sequence seen one half-step later (Bengio et al. 2013, arXiv:1212.0901).
+
+    Reference: Polyak 1964, USSR Comput. Math. 4(5); Nesterov 1983, Soviet Math. Dokl. 27(2);
+    Sutskever, Martens, Dahl & Hinton 2013, ICML 28(3):1139-1147.
+    """
+
+    rule = clip_global_norm(maximize(l2_decay(sgd)))
+    domains = {
+        "lr": NON_NEGATIVE,
+        "momentum": NON_NEGATIVE,
+        "dampening": NON_NEGATIVE,
+        "weight_decay": NON_NEGATIVE,
+    }
+    flags = {"nesterov": (False, True), "convention": ("torch", "classical")}
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        convention: Literal["torch", "classical"] = "torch",
+        **common: Unpack[Common],
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "convention": convention,
+        }
+        super().__init__(params, defaults, common)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        super()._check(group)
+        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+            raise ValueError(
+                "nesterov=True needs momentum above 0 and dampening 0, not "
+                f"momentum={group['momentum']!r} and dampening={group['dampening']!r}"
+            )
+
+    def _accept(self, given: Any) -> None:
+        moving = any(s.get("momentum_buffer") is not None for s in given["state"].values())
+        for here, there in zip(self.param_groups, given["param_groups"], strict=True):
+            mine, theirs = here["convention"], there.get("convention", "torch")
+            if moving and mine != theirs:
+                raise ValueError(
+                    f'the checkpoint\'s velocity is in the convention "{theirs}", this optimizer\'s '
+                    f'in "{mine}": they differ by a factor lr'
+                )

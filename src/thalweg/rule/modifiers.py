@@ -1,0 +1,67 @@
+"""Rule -> rule. What several algorithms can have is written once, here.
+
+A modifier acts on the gradient, on the direction or on apply, never on the difference of new and
+old weights, which cancels in float32. It is composed before the trace and costs only the bytes it
+needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from thalweg.rule.rule import Rule, Values
+from thalweg.rule.words import minimum, norm
+
+
+def _on_gradient(rule: Rule, change: Callable[[Any, Any, Values], Any], *reads: str) -> Rule:
+    """A rule that sees ``change(w, g, h)`` in place of the gradient."""
+    return rule.with_(
+        direct=lambda w, g, s, h: rule.direct(w, change(w, g, h), s, h),
+        scalars=rule.scalars | set(reads),
+    )
+
+
+def maximize(rule: Rule) -> Rule:
+    """Climb: the rule sees -g where the option ``maximize`` is set."""
+    return _on_gradient(rule, lambda w, g, h: -g if h["maximize"] else g, "maximize")
+
+
+def l2_decay(rule: Rule) -> Rule:
+    """L2 regularisation: the gradient of ``weight_decay / 2 * |w|^2`` is added to g."""
+
+    def change(w: Any, g: Any, h: Values) -> Any:
+        return g + h["weight_decay"] * w if h["weight_decay"] else g
+
+    return _on_gradient(rule, change, "weight_decay")
+
+
+def decoupled_decay(rule: Rule) -> Rule:
+    """Weights shrink by ``lr * weight_decay`` beside the rule, which does not see it
+    (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
+
+    def apply(w: Any, direction: Any, h: Values) -> Any:
+        return rule.apply(w * (1 - h["lr"] * h["weight_decay"]), direction, h)
+
+    return rule.with_(apply=apply, scalars=rule.scalars | {"weight_decay"})
+
+
+def either(option: str, yes: Rule, no: Rule) -> Rule:
+    """``yes`` where the option is set, else ``no``: two forms of one rule, same state."""
+    return no.with_(
+        direct=lambda w, g, s, h: (yes if h[option] else no).direct(w, g, s, h),
+        apply=lambda w, d, h: (yes if h[option] else no).apply(w, d, h),
+        scalars=yes.scalars | no.scalars | {option},
+    )
+
+
+def clip_global_norm(rule: Rule) -> Rule:
+    """Scale g so that its norm over *all* parameters is at most ``max_grad_norm`` (Pascanu, Mikolov
+    & Bengio 2013), with the 1e-6 that torch.nn.utils.clip_grad_norm_ adds to the norm."""
+
+    def change(w: Any, g: Any, h: Values) -> Any:
+        if h["max_grad_norm"] is None:
+            return g
+        return g * minimum(h["max_grad_norm"] / (norm(g, "all") + 1e-6), 1.0)
+
+    return _on_gradient(rule, change, "max_grad_norm")

@@ -1,0 +1,143 @@
+"""What an update rule is: one pure function in the paper's symbols, and a few facts about it.
+
+::
+
+    @rule(state={"m": "exp_avg", "v": "exp_avg_sq"}, paper="Kingma & Ba 2015")
+    def adam(g, m, v, *, beta1, beta2, eps, step):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g * g
+        m_hat, v_hat = m / (1 - beta1**step), v / (1 - beta2**step)
+        return m_hat / (sqrt(v_hat) + eps), {"m": m, "v": v}
+
+Positional parameters are tensors: ``w`` (weights) and ``g`` (gradient) where the rule needs them,
+every other name a state. Keyword-only parameters are scalars: hyperparameters, and ``step``, which
+counts from 1 for each parameter. The rule gives back a direction and the new state; the weights
+become ``w - lr * direction`` unless ``apply`` says otherwise. State that is not given back is not
+needed, and not allocated.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+from thalweg.rule.trace import Graph, Node, graph, lift
+
+State = Mapping[str, Any]
+Values = Mapping[str, Any]  # hyperparameters, options and the step, by name
+
+
+def descend(w: Any, direction: Any, h: Values) -> Any:
+    """The apply of nearly every rule."""
+    return w - h["lr"] * direction
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """An update rule. ``direct(w, g, state, h)`` gives ``(direction, new state)`` and
+    ``apply(w, direction, h)`` the new weights; both are pure and speak only arithmetic and
+    ``rule.words``."""
+
+    name: str
+    direct: Callable[[Any, Any, State, Values], tuple[Any, dict[str, Any]]]
+    state: Mapping[str, str]  # the rule's symbol -> the key in torch's state
+    scalars: frozenset[str]  # names of the hyperparameters and options it reads
+    apply: Callable[[Any, Any, Values], Any] = descend
+    # The first value of a state: a number, or the name of the hyperparameter that gives it.
+    start: Mapping[str, float | str] = field(default_factory=dict)
+    # Whether `step` is kept beside the state; a rule that asks only for the first step need not.
+    counts: bool = True
+    # What becomes of a sparse gradient: "rows" if a zero gradient changes nothing, so that rows it
+    # does not hold may be left out; "dense" if it is filled up with zeros first.
+    sparse: Callable[[Values], Literal["rows", "dense", "refused"]] = lambda h: "refused"
+    paper: str = ""
+
+    def update(self, w: Any, g: Any, state: State, h: Values) -> tuple[Any, dict[str, Any]]:
+        """The whole step: new weights and new state."""
+        direction, new = self.direct(w, g, state, h)
+        unknown = set(new) - set(self.state)
+        if unknown:
+            raise ValueError(f"rule {self.name!r} gives back a state it did not declare: {unknown}")
+        return self.apply(w, direction, h), new
+
+    def trace(self, h: Values) -> Graph:
+        """The rule's graph for the options in ``h``. Numbers become symbols that know only whether
+        they are zero; booleans, strings and None stay what they are."""
+        return _trace(self, tuple(sorted((k, v) for k, v in key(h).items() if k in self.scalars)))
+
+    def with_(self, **changes: Any) -> Rule:
+        """A copy with some fields replaced: what a modifier gives back."""
+        return replace(self, **changes)
+
+
+def key(h: Values) -> dict[str, Any]:
+    """What of the hyperparameters decides the shape of the graph: options as they are, numbers only
+    by whether they are zero (``"0"`` or ``"x"``)."""
+    return {k: ("x" if v else "0") if _is_number(v) else repr(v) for k, v in h.items()}
+
+
+def _is_number(v: Any) -> bool:
+    return isinstance(v, int | float) and not isinstance(v, bool)
+
+
+@lru_cache(maxsize=512)
+def _trace(rule: Rule, options: tuple[tuple[str, str], ...]) -> Graph:
+    asked: set[str] = set()  # the hyperparameters that an `if` has tested for zero
+    values: dict[str, Any] = {}
+    for name, answer in options:
+        if answer in ("0", "x"):
+            values[name] = Node("scalar", name=name, nonzero=answer == "x", asked=asked)
+        else:
+            values[name] = _STATIC.get(answer, answer[1:-1])
+    values["step"] = Node("scalar", name="step", nonzero=True, asked=asked)
+    tensors = {k: Node("tensor", name=k) for k in ("w", "g", *rule.state)}
+    w, new = rule.update(tensors["w"], tensors["g"], {k: tensors[k] for k in rule.state}, values)
+    outputs = {"w": lift(w), **{k: lift(n) for k, n in new.items()}}
+    # A rate that passes through zero must not look like another rule: only answers count.
+    answers = frozenset((k, v) for k, v in options if k in asked or v not in ("0", "x"))
+    return _graphs.setdefault((rule, answers), graph(outputs, tuple(rule.state)))
+
+
+_graphs: dict[tuple[Rule, frozenset[tuple[str, str]]], Graph] = {}
+_STATIC = {"True": True, "False": False, "None": None}
+
+
+def rule(
+    *,
+    state: Mapping[str, str] | tuple[str, ...] = (),
+    paper: str = "",
+    **facts: Any,
+) -> Callable[[Callable[..., tuple[Any, dict[str, Any]]]], Rule]:
+    """Make a :class:`Rule` of a function written as the paper writes it.
+
+    ``state`` maps the function's symbols to keys of ``optimizer.state`` (a tuple uses the symbols
+    themselves); ``facts`` are further fields of :class:`Rule` (``start``, ``apply``, ``sparse``,
+    ``counts``).
+    """
+
+    def decorate(function: Callable[..., tuple[Any, dict[str, Any]]]) -> Rule:
+        keys = dict(state) if isinstance(state, Mapping) else {s: s for s in state}
+        parameters = inspect.signature(function).parameters.values()
+        tensors = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        scalars = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        for name in tensors:
+            if name not in ("w", "g", *keys):
+                raise ValueError(
+                    f"{function.__name__}: {name!r} is not in state={tuple(keys)}; "
+                    "write hyperparameters after a `*`"
+                )
+        for name in keys:
+            if name not in tensors:
+                raise ValueError(f"{function.__name__}: the state {name!r} is not an argument")
+
+        def direct(w: Any, g: Any, s: State, h: Values) -> tuple[Any, dict[str, Any]]:
+            here = {"w": w, "g": g, **s}
+            return function(*(here.get(k) for k in tensors), **{k: h[k] for k in scalars})
+
+        names = frozenset((*scalars, "lr", *facts.pop("reads", ()))) - {"step"}
+        return Rule(function.__name__, direct, keys, names, paper=paper, **facts)
+
+    return decorate
