@@ -51,9 +51,9 @@ class Batch(Protocol):
     work: Work
     slots: Sequence[Slot]
 
-    def collect(self, states: Mapping[Tensor, Any]) -> bool:
-        """Look at gradients, memory and the optimizer's ``states`` before a step; False if
-        something has moved and the batch must be built anew."""
+    def collect(self) -> bool:
+        """Look at gradients and memory before a step; False if something has moved and the batch
+        must be built anew."""
         ...
 
     def count(self) -> int:

@@ -7,7 +7,9 @@ reductions), so that groups with different rates and parameters that came late s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from thalweg.engines.block import Arguments
 from thalweg.engines.base import Run, Slot, Work, real
-from thalweg.engines.pool import together
+from thalweg.engines.threads import team, together
 from thalweg.rule.rule import Values
 from thalweg.rule.trace import column
 
 CHUNK = 16_384  # elements; never depends on the number of threads, nor do the results
-ALONE = 131_072  # elements below which waking a second thread costs more than it saves
+ALONE = 32_768  # elements below which waking a second thread costs more than it saves
 FORMATS = {
     torch.float32: "float32",
     torch.float64: "float64",
@@ -30,6 +33,7 @@ FORMATS = {
 }
 
 Longs = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
 
 
 def installed() -> str | None:
@@ -57,9 +61,11 @@ def refuses(param: Tensor, state_dtype: torch.dtype) -> str | None:
         return f"its memory has gaps or overlaps (strides {param.stride()}, shape {param.shape})"
     if reason := installed():
         return reason
-    from thalweg.engines import llvm
+    from thalweg.engines.kernel import machine
 
-    return llvm.missing({str(d): FORMATS[d] for d in dtypes})
+    if torch.float16 in dtypes and not machine.converts_float16():
+        return "this processor cannot convert float16"
+    return None
 
 
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -71,171 +77,147 @@ def dense(x: Tensor) -> bool:
     return x.is_contiguous() or torch.empty_like(x).stride() == x.stride()
 
 
-class _Plan:
-    """Which chunks a step sweeps, for one choice of parameters that have a gradient."""
-
-    def __init__(self, sizes: Sequence[int], active: Sequence[int]) -> None:
-        pieces = [(i, o, min(CHUNK, sizes[i] - o)) for i in active for o in range(0, sizes[i], CHUNK)]
-        self.row, self.offset, self.length = (
-            np.array([p[k] for p in pieces], dtype=np.int64) for k in range(3)
-        )
-        self.rows = np.array(active, dtype=np.int64)
-        self.elements = sum(sizes[i] for i in active)
-        self.counter = np.zeros(1, dtype=np.int64)
-        self.pointers = [x.ctypes.data for x in (self.row, self.offset, self.length)]
-
-
 class FusedBatch:
     """Parameters of one graph and one choice of storage formats, stepped in one call."""
 
     def __init__(self, work: Work, slots: Sequence[Slot]) -> None:
-        from thalweg.engines import llvm
+        from thalweg.engines import kernel
 
         self.work, self.slots = work, slots
+        self.params = [s.param for s in slots]
         keys = list(work.keys.values())
-        first = slots[0]
-        stored = [first.param, first.param, *(first.state[k] for k in keys)]
+        self.states = [s.state[k] for s in slots for k in keys]
+        stored = [self.params[0], self.params[0], *self.states[: len(keys)]]
         formats = [(n, FORMATS[real_dtype(t.dtype)]) for n, t in zip(work.graph.tensors, stored)]
-        self.kernel = llvm.compile(work.graph, tuple(formats))
-        wide = np.float64 if formats[0][1] == "float64" else np.float32
+        self.kernel = kernel.compile(work.graph, tuple(formats))
+        self.sizes = [real(p).numel() for p in self.params]
 
-        self.sizes = [real(s.param).numel() for s in slots]
-        self.states = [[(k, s.state[k]) for k in keys] for s in slots]
-        self.memory = [
-            (s.param.data_ptr(), s.param.numel(), s.param.dtype, s.param.is_contiguous())
-            for s in slots
-        ]
+        # What a step checks: that parameters and state are still where they were.
+        self.pointers = list(map(_pointer, self.params))
+        self.nbytes = list(map(_nbytes, self.params))
+        # Whether a contiguous gradient with as many bytes is sure to fit. (Two formats have 2 bytes,
+        # and a tensor's `grad_dtype` may differ from its dtype.)
+        self.straight = all(
+            p.is_contiguous() and p.dtype in (torch.float32, torch.float64) for p in self.params
+        )
+
         self.bases = np.zeros((len(stored), len(slots)), dtype=np.int64)
-        self.bases[0] = [pointer for pointer, *_ in self.memory]
+        self.bases[0] = self.pointers
         for k in range(len(keys)):
-            self.bases[2 + k] = [tensors[k][1].data_ptr() for tensors in self.states]
-
+            self.bases[2 + k] = list(map(_pointer, self.states[k :: len(keys)]))
         self.steps = torch.zeros(len(slots), dtype=torch.float64)
         for i, s in enumerate(slots):
             self.steps[i] = float(s.state["step"]) if "step" in s.state else float(not s.fresh)
             if "step" in s.state:
                 s.state["step"] = self.steps[i]
-        self.step_views = [s.state.get("step") for s in slots]
+        self.dicts = [s.state for s in slots]
+        self.contents = [x for d in self.dicts for x in d.values()]
+
         self.column = {name: i for i, name in enumerate(self.kernel.columns)}
-        self.table = np.zeros((max(1, len(self.column)), len(slots)))
         self.hyperparameters = [n for n in self.column if " " not in n]
+        self.table = np.zeros((max(1, len(self.column)), len(slots)))
         self._set("count tensor", self.sizes)
         groups = sorted({s.group for s in slots})
         self.groups = {g: [i for i, s in enumerate(slots) if s.group == g] for g in groups}
         self.known: dict[int, Values] = {}
+        wide = np.float64 if formats[0][1] == "float64" else np.float32
         self.coefficients = [
             np.zeros((len(slots), max(1, p.coefficients)), dtype=wide) for p in self.kernel.passes
         ]
-        self.plans: dict[tuple[int, ...], _Plan] = {}
+
         self.everyone = tuple(range(len(slots)))
-        self.plan = self._plan(self.everyone)
+        self.plans: dict[tuple[int, ...], _Plan] = {}
+        self.choose(self.everyone)
         self.copies: list[Tensor] = []
 
-    def _plan(self, active: tuple[int, ...]) -> _Plan:
+    def choose(self, active: tuple[int, ...]) -> None:
+        """Plan a sweep over some of the parameters; plans are kept."""
         if active not in self.plans:
             if len(self.plans) > 32:  # gradients that come and go at random
                 self.plans.clear()
-            self.plans[active] = _Plan(self.sizes, active)
-        return self.plans[active]
+            self.plans[active] = _Plan(self, active)
+        self.active, self.plan = active, self.plans[active]
 
-    def collect(self, states: Mapping[Tensor, Any]) -> bool:
-        gradients: list[int] = []
-        missing: set[int] = set()
-        self.copies.clear()
-        for i, slot in enumerate(self.slots):
-            p = slot.param
-            pointer, n, dtype, contiguous = self.memory[i]
+    def collect(self) -> bool:
+        # This runs at every step and costs a small model as much as its arithmetic: hence maps.
+        if list(map(_pointer, self.params)) != self.pointers or not all(
+            map(is_, self.contents, chain.from_iterable(map(dict.values, self.dicts)))
+        ):
+            return False
+        gradients = [p.grad for p in self.params]
+        try:
             if (
-                p.data_ptr() != pointer
-                or p.numel() != n
-                or p.dtype is not dtype
-                or states.get(p) is not slot.state
-                or slot.state.get("step") is not self.step_views[i]
+                self.straight
+                and list(map(_nbytes, gradients)) == self.nbytes
+                and all(map(Tensor.is_contiguous, gradients))
+                and not any(map(Tensor.is_neg, gradients))
             ):
+                self.bases[1] = list(map(_pointer, gradients))
+                if self.active is not self.everyone:
+                    self.choose(self.everyone)
+                return True
+        except (TypeError, RuntimeError):
+            pass  # some are missing, or sparse
+        return self._collect_slowly(gradients)
+
+    def _collect_slowly(self, gradients: Sequence[Tensor | None]) -> bool:
+        """Gradients that are missing, or laid out unlike their parameter."""
+        self.copies.clear()
+        for i, (p, g) in enumerate(zip(self.params, gradients, strict=True)):
+            if p.nbytes != self.nbytes[i]:
                 return False
-            for k, t in self.states[i]:
-                if slot.state.get(k) is not t:
+            if g is not None:
+                if g.layout is not torch.strided:
                     return False
-            g = p.grad
-            if g is None:
-                missing.add(i)
-                gradients.append(0)
-            elif (
-                contiguous
-                and g.layout is torch.strided
-                and g.dtype is dtype
-                and g.is_contiguous()
-                and not g.is_neg()
-                and not g.is_conj()
-            ):
-                gradients.append(g.data_ptr())
-            elif g.layout is torch.strided:
-                gradients.append(self._fitted(p, g))
-            else:
-                return False
-        self.bases[1] = gradients
-        if missing:
-            self.plan = self._plan(tuple(i for i in self.everyone if i not in missing))
-        else:
-            self.plan = self.plans[self.everyone]
+                self.bases[1, i] = self._fitted(p, g).data_ptr()
+        active = tuple(i for i in self.everyone if gradients[i] is not None)
+        if active != self.active:
+            self.choose(self.everyone if len(active) == len(self.everyone) else active)
         return True
 
-    def _fitted(self, p: Tensor, g: Tensor) -> int:
-        """The address of a gradient in its parameter's layout and dtype: a copy where needed."""
-        if g.stride() == p.stride() and g.dtype is p.dtype and not g.is_neg() and not g.is_conj():
-            return g.data_ptr()
+    def _fitted(self, p: Tensor, g: Tensor) -> Tensor:
+        """A gradient in its parameter's layout and dtype: a copy where needed."""
+        if g.shape != p.shape:
+            raise ValueError(f"a gradient of shape {g.shape} does not fit its parameter's {p.shape}")
+        as_is = g.stride() == p.stride() or (g.is_contiguous() and p.is_contiguous())
+        if as_is and g.dtype is p.dtype and not g.is_neg() and not g.is_conj():
+            return g
         with torch.no_grad():
             copy = torch.empty_like(p).copy_(g)
         self.copies.append(copy)
-        return copy.data_ptr()
+        return copy
 
     def count(self) -> int:
         return self.plan.elements
 
     def run(self, values: Mapping[int, Values], everything: int) -> Run:
         self._fill(values, everything)
-        plan = self.plan
         for number, p in enumerate(self.kernel.passes):
-            sums = self._sweep(number, plan)
+            self._sweep(number)
             for k, r in enumerate(p.reductions):
+                sums = self.plan.sums[number][:, k]
                 if r.scope == "all":
-                    found: Any = yield float(sums[:, k].sum())
+                    found: Any = yield float(sums.sum())
                 else:
-                    # Adds in chunk order, as the sum above does: the same bits on any machine.
-                    found = np.bincount(plan.row, weights=sums[:, k], minlength=len(self.slots))
+                    # Adds in chunk order, as the sum above does: the same bits for any threads.
+                    found = np.bincount(self.plan.row, weights=sums, minlength=len(self.slots))
                 self._set(column(r), found)
-        for slot in self.slots:
-            slot.fresh = False
-        self.copies.clear()
+        if self.copies:
+            self.copies.clear()
 
-    def _sweep(self, number: int, plan: _Plan) -> npt.NDArray[np.float64]:
-        """One pass over memory; returns the partial sums, chunk by chunk."""
-        p, coefficients = self.kernel.passes[number], self.coefficients[number]
-        sums = np.zeros((len(plan.row), max(1, len(p.reductions))))
-        p.head(
-            self.steps.data_ptr(),
-            self.table.ctypes.data,
-            coefficients.ctypes.data,
-            plan.rows.ctypes.data,
-            len(plan.rows),
-            len(self.slots),
-        )
-        plan.counter[0] = 0
-        arguments = (
-            self.bases.ctypes.data,
-            *plan.pointers,
-            coefficients.ctypes.data,
-            sums.ctypes.data,
-            plan.counter.ctypes.data,
-            len(plan.row),
-            len(self.slots),
-        )
-        threads = min(torch.get_num_threads(), len(plan.row))
-        if plan.elements < ALONE or threads < 2:
-            p.sweep(*arguments)
+    def _sweep(self, number: int) -> None:
+        """One pass over memory; leaves its partial sums, chunk by chunk, in the plan."""
+        p, plan = self.kernel.passes[number], self.plan
+        address = plan.addresses[number]
+        threads = 1 if plan.elements < ALONE else min(torch.get_num_threads(), plan.chunks)
+        openmp = team()
+        if threads < 2 or openmp:
+            plan.work_on(threads, openmp)
+            p.run(address)
         else:
-            together(lambda: p.sweep(*arguments), threads)
-        return sums
+            p.head(address)
+            plan.blocks[number][Arguments.NEXT] = 0
+            together(lambda: p.sweep(address), threads)
 
     def _fill(self, values: Mapping[int, Values], everything: int) -> None:
         """Bring the table's hyperparameters up to date; unchanged groups cost one comparison."""
@@ -250,3 +232,61 @@ class FusedBatch:
     def _set(self, name: str, value: Any) -> None:
         if name in self.column:
             self.table[self.column[name]] = value
+
+
+class _Plan:
+    """Which chunks a step sweeps, for one choice of parameters that have a gradient, and the block
+    of arguments that each pass is called with."""
+
+    def __init__(self, batch: FusedBatch, active: Sequence[int]) -> None:
+        pieces = [
+            (i, start, min(CHUNK, batch.sizes[i] - start))
+            for i in active
+            for start in range(0, batch.sizes[i], CHUNK)
+        ]
+        self.row, self.start, self.length = (
+            np.array([p[k] for p in pieces], dtype=np.int64) for k in range(3)
+        )
+        self.rows = np.array(active, dtype=np.int64)
+        self.chunks = len(pieces)
+        self.elements = sum(batch.sizes[i] for i in active)
+        self.sums = [
+            np.zeros((self.chunks, max(1, len(p.reductions)))) for p in batch.kernel.passes
+        ]
+        self.blocks = [
+            self._block(batch, coefficients, sums)
+            for coefficients, sums in zip(batch.coefficients, self.sums, strict=True)
+        ]
+        self.team = (0, 0)  # as last written into the blocks
+        self.addresses = [_address(block) for block in self.blocks]
+
+    def work_on(self, threads: int, openmp: int) -> None:
+        """Tell every pass how many threads there are and who starts them."""
+        if self.team != (threads, openmp):
+            self.team = threads, openmp
+            for block in self.blocks:
+                block[Arguments.THREADS], block[Arguments.TEAM] = threads, openmp
+
+    def _block(self, batch: FusedBatch, coefficients: Array, sums: Array) -> Longs:
+        block = np.zeros(len(Arguments), dtype=np.int64)
+        block[Arguments.STEPS] = batch.steps.data_ptr()
+        block[Arguments.TABLE] = _address(batch.table)
+        block[Arguments.ACTIVE] = _address(self.rows)
+        block[Arguments.ACTIVES] = len(self.rows)
+        block[Arguments.ROWS] = len(batch.slots)
+        block[Arguments.BASES] = _address(batch.bases)
+        block[Arguments.CHUNK_ROW] = _address(self.row)
+        block[Arguments.CHUNK_START] = _address(self.start)
+        block[Arguments.CHUNK_LENGTH] = _address(self.length)
+        block[Arguments.CHUNKS] = self.chunks
+        block[Arguments.COEFFICIENTS] = _address(coefficients)
+        block[Arguments.SUMS] = _address(sums)
+        return block
+
+
+_pointer = Tensor.data_ptr
+_nbytes = Tensor.nbytes.__get__
+
+
+def _address(array: Array) -> int:
+    return int(array.ctypes.data)

@@ -104,9 +104,7 @@ class PlainBatch:
         self.work, self.slots, self.differentiable = work, slots, differentiable
         self._active: list[tuple[Slot, Tensor]] = []
 
-    def collect(self, states: Mapping[Tensor, Any]) -> bool:
-        if any(states.get(s.param) is not s.state for s in self.slots):
-            return False
+    def collect(self) -> bool:
         self._active = [(s, s.param.grad) for s in self.slots if s.param.grad is not None]
         return True
 

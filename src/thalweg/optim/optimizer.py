@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from operator import is_
 from typing import Any, ClassVar, cast, overload
 
@@ -56,9 +56,11 @@ class Optimizer(torch.optim.Optimizer):
     def _forget(self) -> None:
         """Drop all that is derived from groups and state; the next step derives it anew."""
         self._batches: list[Batch] = []
-        self._params: list[Tensor] | None = None  # in order, as the batches were made for them
+        self._params: list[Tensor] = []  # in order, as the batches were made for them
+        self._states: list[Any] = []  # likewise
         self._waiting: list[Tensor] = []  # those among them that have had no gradient yet
         self._options: dict[int, list[Any]] = {}  # by group, as they were when last looked at
+        self._tensors: set[int] = set()  # groups with a tensor among their options
         self._values: dict[int, Values] = {}
         self._graphs: dict[int, Graph] = {}
 
@@ -131,8 +133,11 @@ class Optimizer(torch.optim.Optimizer):
             now = [group[name] for name in self.defaults]
             before = self._options.get(i)
             # A tensor may have been written to in place: it is read at every step.
-            if now == before and not any(isinstance(x, Tensor) for x in now):
+            if now == before and i not in self._tensors:
                 continue
+            self._tensors.discard(i)
+            if any(isinstance(x, Tensor) for option in now for x in _flat(option)):
+                self._tensors.add(i)
             self._check(group)
             self._agree()
             self._values[i] = self._hyperparameters(group)
@@ -306,14 +311,12 @@ class Optimizer(torch.optim.Optimizer):
     def _prepare(self) -> None:
         """Make batches that fit parameters, gradients and options as they are now."""
         params = [p for g in self.param_groups for p in g["params"]]
-        known = self._params
         fits = (
             self._refresh()
-            and known is not None
-            and len(known) == len(params)
-            and all(map(is_, known, params))
+            and _same(self._params, params)
+            and _same(self._states, self.state.values())
             and all(p.grad is None for p in self._waiting)
-            and all([b.collect(self.state) for b in self._batches])
+            and all([b.collect() for b in self._batches])
         )
         if not fits:
             self._build(params)
@@ -340,12 +343,20 @@ class Optimizer(torch.optim.Optimizer):
                 batch = fused.FusedBatch(work, slots)
             else:
                 batch = PlainBatch(work, slots, differentiable)
-            if not batch.collect(self.state):
+            if not batch.collect():
                 raise AssertionError("a batch does not fit the parameters it was just made for")
             self._batches.append(batch)
         stepped = {id(p) for p, *_ in chosen}
         self._waiting = [p for p in params if id(p) not in stepped]
-        self._params = params
+        self._params, self._states = params, list(self.state.values())
+
+
+def _flat(option: Any) -> Collection[Any]:
+    return option if isinstance(option, tuple | list) else (option,)
+
+
+def _same(before: Collection[Any], now: Collection[Any]) -> bool:
+    return len(before) == len(now) and all(map(is_, before, now))
 
 
 def finite(g: Tensor) -> bool:

@@ -1,0 +1,25 @@
+"""The block of arguments that kernels are called with; known to both sides of the call."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Arguments(IntEnum):
+    """What every function is given: a block of 64-bit integers, most of them addresses."""
+
+    STEPS = 0  # double per row: how many steps it has made
+    TABLE = 1  # doubles, one column of `ROWS` after another: hyperparameters, totals, counts
+    ACTIVE = 2  # int64: the rows that take part
+    ACTIVES = 3  # how many
+    ROWS = 4  # how many rows there are in all
+    BASES = 5  # int64, array by array: where each row's tensor begins
+    CHUNK_ROW = 6  # int64 per chunk
+    CHUNK_START = 7  # int64 per chunk, in elements
+    CHUNK_LENGTH = 8  # int64 per chunk, in elements, never 0
+    CHUNKS = 9  # how many
+    COEFFICIENTS = 10  # per row, in the width that is computed in
+    SUMS = 11  # double per chunk and reduction
+    NEXT = 12  # the next chunk to take; counts up
+    THREADS = 13  # for `run`
+    TEAM = 14  # for `run`: the address of GOMP_parallel

@@ -1,0 +1,82 @@
+"""Graph -> kernel. Only this folder imports llvmlite.
+
+For every pass over memory the graph gives two functions, printed as LLVM IR:
+
+``head``   once a step, over the parameters' rows, in double precision: counts the step and turns
+           hyperparameters, step and finished reductions into *coefficients*, the scalars that the
+           elementwise part needs;
+``sweep``  takes chunks of memory from a shared counter until none is left: load, compute in
+           float32 (float64) registers, reduce, store.
+
+A third, ``run``, is both, the sweep on as many OpenMP threads as it is told. LLVM's own vectoriser
+does the rest. From graph to machine code takes some tens of milliseconds, so kernels are compiled
+where they are needed and never kept on disk.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from thalweg.engines.kernel import machine
+from thalweg.engines.kernel.expressions import DOUBLE, FLOAT
+from thalweg.engines.kernel.loops import print_head, print_run, print_sweep
+from thalweg.rule.trace import Graph, Node, column, walk
+
+__all__ = ["CompiledPass", "Kernel", "compile", "machine"]
+
+Function = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class CompiledPass:
+    """One pass over memory as C functions of the address of an :class:`~thalweg.engines.block.Arguments` block."""
+
+    head: Function
+    sweep: Function
+    run: Function
+    coefficients: int
+    reductions: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A graph compiled for one choice of storage formats. ``columns`` name the scalars of a row in
+    the order of the table that ``head`` reads."""
+
+    passes: tuple[CompiledPass, ...]
+    columns: tuple[str, ...]
+    ir: str
+    keep: Any  # the library that holds the code
+
+
+@functools.lru_cache(maxsize=256)
+def compile(graph: Graph, formats: tuple[tuple[str, str], ...]) -> Kernel:
+    """Machine code for a graph whose tensors are stored in ``formats``: (name, dtype's name)."""
+    stored = dict(formats)
+    wide = DOUBLE if stored["w"] == "float64" else FLOAT
+    module = ir.Module("thalweg")
+    module.triple = machine.triple()
+    coefficients = [
+        print_sweep(module, number, graph, stored, wide) for number in range(len(graph.passes))
+    ]
+    leaves = [n for c in coefficients for n in walk(*c) if n.op in ("scalar", "total", "count")]
+    columns = tuple(dict.fromkeys(name for name in map(column, leaves) if name != "step"))
+    for number, c in enumerate(coefficients):
+        print_head(module, number, c, columns, wide)
+        print_run(module, number)
+    text = str(module)
+    parts = ("head", "sweep", "run")
+    names = [f"{part}{i}" for i in range(len(coefficients)) for part in parts]
+    library, address = machine.link(text, names)
+    signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # releases the GIL
+    passes = tuple(
+        CompiledPass(*(signature(address[f"{part}{i}"]) for part in parts), len(c), p.reductions)
+        for i, (c, p) in enumerate(zip(coefficients, graph.passes, strict=True))
+    )
+    return Kernel(passes, columns, text, library)

@@ -1,0 +1,179 @@
+"""A graph's expressions as LLVM IR: scalars in double precision, elements in the storage's width.
+
+Fast-math is limited to flags that keep NaN, infinity and the order of additions: whoever adds
+``nnan`` or ``ninf`` deletes the tests for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from thalweg.rule.trace import Node, column
+
+FLOAT, DOUBLE, HALF = ir.FloatType(), ir.DoubleType(), ir.HalfType()
+I1, I16, I32, I64 = ir.IntType(1), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+EXACT = ("contract", "nsz", "arcp")
+COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
+
+
+class Expressions:
+    """Prints expressions of one floating-point width into a basic block."""
+
+    def __init__(self, builder: ir.IRBuilder, wide: ir.Type) -> None:
+        self.b, self.wide = builder, wide
+        self.memo: dict[int, ir.Value] = {}
+
+    def constant(self, value: float) -> ir.Constant:
+        return ir.Constant(self.wide, value)
+
+    def leaf(self, node: Node) -> ir.Value:
+        raise KeyError(node.name)
+
+    def __call__(self, node: Node) -> ir.Value:
+        if id(node) not in self.memo:
+            self.memo[id(node)] = self._print(node)
+        return self.memo[id(node)]
+
+    def _print(self, node: Node) -> ir.Value:
+        b, op = self.b, node.op
+        if op == "constant":
+            return self.constant(node.value)
+        if op in ("tensor", "scalar", "total", "count"):
+            return self.leaf(node)
+        if op == "pow":
+            return self.power(*node.args)
+        x = [self(a) for a in node.args]
+        if op in ARITHMETIC:
+            return getattr(b, ARITHMETIC[op])(*x, flags=EXACT)
+        if op in COMPARISONS:
+            compare = b.fcmp_unordered if op == "ne" else b.fcmp_ordered
+            return compare(COMPARISONS[op], *x)
+        return getattr(self, f"_{op}")(*x)
+
+    def power(self, x: Node, y: Node) -> ir.Value:
+        simple = {1.0: "itself", 2.0: "square", 0.5: "root", -1.0: "inverse"}
+        match simple.get(y.value) if y.op == "constant" else None:
+            case "itself":
+                return self(x)
+            case "square":
+                return self.b.fmul(self(x), self(x), flags=EXACT)
+            case "root":
+                return self._sqrt(self(x))
+            case "inverse":
+                return self.b.fdiv(self.constant(1.0), self(x), flags=EXACT)
+        return self.intrinsic("llvm.pow", self(x), self(y))
+
+    def intrinsic(self, name: str, *x: ir.Value) -> ir.Value:
+        return self.b.call(self.b.module.declare_intrinsic(name, [self.wide]), x)
+
+    def _neg(self, x: ir.Value) -> ir.Value:
+        return self.b.fneg(x)
+
+    def _sqrt(self, x: ir.Value) -> ir.Value:
+        return self.intrinsic("llvm.sqrt", x)
+
+    def _abs(self, x: ir.Value) -> ir.Value:
+        return self.intrinsic("llvm.fabs", x)
+
+    def _sign(self, x: ir.Value) -> ir.Value:
+        zero = self.constant(0.0)
+        one = self.intrinsic("llvm.copysign", self.constant(1.0), x)
+        # `one` is not equal: neither zero nor NaN, both of which are their own sign.
+        return self.b.select(self.b.fcmp_ordered("!=", x, zero), one, x)
+
+    def _where(self, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+        if condition.type != I1:  # a coefficient: the row's answer as 0 or 1
+            condition = self.b.fcmp_unordered("!=", condition, self.constant(0.0))
+        return self.b.select(condition, a, b)
+
+    def _max(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self._extreme(">", x, y)
+
+    def _min(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self._extreme("<", x, y)
+
+    def _extreme(self, order: str, x: ir.Value, y: ir.Value) -> ir.Value:
+        # An unordered comparison picks x when either is NaN; then y's own NaN is put back.
+        picked = self.b.select(self.b.fcmp_unordered(order, x, y), x, y)
+        return self.b.select(self.b.fcmp_unordered("uno", y, y), y, picked)
+
+    def _and(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.and_(x, y)
+
+    def _or(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.or_(x, y)
+
+
+class Row(Expressions):
+    """Scalar expressions of one parameter, in double precision, from its row of the table."""
+
+    def __init__(self, builder: ir.IRBuilder, cells: Callable[[str], ir.Value]) -> None:
+        super().__init__(builder, DOUBLE)
+        self.cells = cells
+
+    def leaf(self, node: Node) -> ir.Value:
+        return self.cells(column(node))
+
+
+class Lane(Expressions):
+    """Elementwise expressions of one weight. Scalars become coefficients, computed by the head; a
+    division by one becomes a multiplication by its reciprocal, taken in double."""
+
+    def __init__(
+        self,
+        builder: ir.IRBuilder,
+        wide: ir.Type,
+        coefficients: list[Node],
+        load: Callable[[str], ir.Value],
+        coefficient: Callable[[int], ir.Value],
+    ) -> None:
+        super().__init__(builder, wide)
+        self.coefficients, self.load, self.coefficient = coefficients, load, coefficient
+        self._index: dict[int, int] = {}
+        self._inverse: dict[int, Node] = {}
+
+    def leaf(self, node: Node) -> ir.Value:
+        return self.load(node.name)
+
+    def _print(self, node: Node) -> ir.Value:
+        if not node.elementwise and node.op != "constant":
+            if id(node) not in self._index:
+                self._index[id(node)] = len(self.coefficients)
+                self.coefficients.append(node)
+            return self.coefficient(self._index[id(node)])
+        if node.op == "div" and not node.args[1].elementwise:
+            x, y = node.args
+            inverse = self._inverse.setdefault(id(y), 1.0 / y)
+            return self.b.fmul(self(x), self(inverse), flags=EXACT)
+        return super()._print(node)
+
+
+def widen(b: ir.IRBuilder, x: ir.Value, stored: str, wide: ir.Type) -> ir.Value:
+    """A value as it was loaded, in the width that is computed in."""
+    if stored == "bfloat16":
+        x = b.bitcast(b.shl(b.zext(x, I32), ir.Constant(I32, 16)), FLOAT)
+    elif stored == "float16":
+        x = b.fpext(x, FLOAT)
+    return b.fpext(x, DOUBLE) if wide == DOUBLE and x.type == FLOAT else x
+
+
+def narrow(b: ir.IRBuilder, x: ir.Value, stored: str, wide: ir.Type) -> ir.Value:
+    """A value as it is stored, rounded to nearest."""
+    if stored == "float64":
+        return x
+    if wide == DOUBLE:
+        x = b.fptrunc(x, FLOAT)
+    if stored == "float16":
+        return b.fptrunc(x, HALF)
+    if stored == "float32":
+        return x
+    # In integers, ties to even: few processors have an instruction for it. NaN is chosen first:
+    # adding the rounding to a full mantissa would wrap it to -0.
+    bits = b.bitcast(x, I32)
+    odd = b.and_(b.lshr(bits, ir.Constant(I32, 16)), ir.Constant(I32, 1))
+    rounded = b.lshr(b.add(bits, b.add(odd, ir.Constant(I32, 0x7FFF))), ir.Constant(I32, 16))
+    nan = b.fcmp_unordered("uno", x, x)
+    return b.trunc(b.select(nan, ir.Constant(I32, 0x7FC0), rounded), I16)
