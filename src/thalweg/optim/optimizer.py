@@ -15,6 +15,7 @@ from typing import Any, ClassVar, cast, overload
 
 import torch
 from torch import Tensor
+from torch.optim import optimizer as hooks
 
 from thalweg.engines import fused
 from thalweg.engines.base import Batch, Slot, Work, drive, real
@@ -278,20 +279,33 @@ class Optimizer(torch.optim.Optimizer):
 
     # ---- the step
 
-    @overload
+    @overload  # type: ignore[override]  (torch's is wrapped, and has no type left)
     def step(self, closure: None = None) -> None: ...
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """One step for every parameter that has a gradient; ``closure``, if given, recomputes the
         loss first and its value is returned."""
+        watched = (
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or hooks._global_optimizer_pre_hooks
+            or hooks._global_optimizer_post_hooks
+            or torch.autograd._profiler_enabled()
+        )
+        # A subclass with a step of its own has been wrapped by torch already.
+        if watched and type(self).step is Optimizer.step:
+            return _watched(self) if closure is None else _watched(self, closure)
+        return self._step(closure)
+
+    def _step(self, closure: Callable[[], float] | None = None) -> float | None:
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         if self._finite():
             self._prepare()
-            everything = sum(b.count() for b in self._batches)
+            everything = sum([b.count() for b in self._batches])
             drive([b.run(self._values, everything) for b in self._batches])
         return loss
 
@@ -349,6 +363,12 @@ class Optimizer(torch.optim.Optimizer):
         stepped = {id(p) for p, *_ in chosen}
         self._waiting = [p for p in params if id(p) not in stepped]
         self._params, self._states = params, list(self.state.values())
+
+
+# torch wraps every step in a profiler's range, which takes longer than a small model's update. Here
+# its wrapper runs when there is somebody to watch: a hook or a profiler.
+_watched = cast(Any, torch.optim.Optimizer.profile_hook_step(Optimizer._step))
+Optimizer.step.hooked = True  # type: ignore[attr-defined]
 
 
 def _flat(option: Any) -> Collection[Any]:
