@@ -56,7 +56,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _forget(self) -> None:
         """Drop all that is derived from groups and state; the next step derives it anew."""
-        self._batches: list[Batch] = []
+        self.batches: list[Batch] = []
         self._params: list[Tensor] = []  # in order, as the batches were made for them
         self._states: list[Any] = []  # likewise
         self._waiting: list[Tensor] = []  # those among them that have had no gradient yet
@@ -81,7 +81,7 @@ class Optimizer(torch.optim.Optimizer):
             raise
         self._forget()
         if self.eager:
-            graph = self.rule.trace(self._hyperparameters(group))
+            graph = self.rule.trace(self.hyperparameters(group))
             for p in group["params"]:
                 self._allocate(p, group, graph)
 
@@ -119,7 +119,8 @@ class Optimizer(torch.optim.Optimizer):
                 numbers[name] = number(name, group[name])
         return numbers
 
-    def _hyperparameters(self, group: Group) -> Values:
+    def hyperparameters(self, group: Group) -> Values:
+        """A group's options by the rule's names: numbers as doubles, switches as they are."""
         clip = group["max_grad_norm"]
         return {
             **self._numbers(group),
@@ -141,7 +142,7 @@ class Optimizer(torch.optim.Optimizer):
                 self._tensors.add(i)
             self._check(group)
             self._agree()
-            self._values[i] = self._hyperparameters(group)
+            self._values[i] = self.hyperparameters(group)
             graph = self.rule.trace(self._values[i])
             if before is None or graph is not self._graphs[i]:
                 same = False
@@ -305,8 +306,8 @@ class Optimizer(torch.optim.Optimizer):
                 loss = closure()
         if self._finite():
             self._prepare()
-            everything = sum([b.count() for b in self._batches])
-            drive([b.run(self._values, everything) for b in self._batches])
+            everything = sum([b.count() for b in self.batches])
+            drive([b.run(self._values, everything) for b in self.batches])
         return loss
 
     def _finite(self) -> bool:
@@ -330,7 +331,7 @@ class Optimizer(torch.optim.Optimizer):
             and _same(self._params, params)
             and _same(self._states, self.state.values())
             and all(p.grad is None for p in self._waiting)
-            and all([b.collect() for b in self._batches])
+            and all([b.collect() for b in self.batches])
         )
         if not fits:
             self._build(params)
@@ -349,7 +350,7 @@ class Optimizer(torch.optim.Optimizer):
             stored = tuple(self.state[p][self.rule.state[s]].dtype for s in graph.states)
             key = (engine, graph, group["differentiable"], p.dtype, stored)
             alike.setdefault(key, []).append(Slot(p, i, self.state[p], fresh))
-        self._batches = []
+        self.batches = []
         for (engine, graph, differentiable, *_), slots in alike.items():
             work = Work(self.rule, graph)
             batch: Batch
@@ -359,7 +360,7 @@ class Optimizer(torch.optim.Optimizer):
                 batch = PlainBatch(work, slots, differentiable)
             if not batch.collect():
                 raise AssertionError("a batch does not fit the parameters it was just made for")
-            self._batches.append(batch)
+            self.batches.append(batch)
         stepped = {id(p) for p, *_ in chosen}
         self._waiting = [p for p in params if id(p) not in stepped]
         self._params, self._states = params, list(self.state.values())

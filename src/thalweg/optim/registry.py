@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch.optim import Optimizer
-
-from thalweg import optim
+from thalweg.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 
 @dataclass(frozen=True)
@@ -21,21 +19,22 @@ class Algorithm:
     lr: float  # the customary learning rate: the centre of a race's grid
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def build(self, params: Any, lr: float) -> Optimizer:
-        return self.optimizer(params, lr=lr, **self.options)  # type: ignore[call-arg]
+    def build(self, params: Any, lr: float, **options: Any) -> Optimizer:
+        """The optimizer for these parameters, at this learning rate."""
+        make: Any = self.optimizer  # every subclass has its own constructor
+        built: Optimizer = make(params, lr=lr, **self.options, **options)
+        return built
 
 
 ALGORITHMS: dict[str, Algorithm] = {
     a.name: a
     for a in (
-        Algorithm("sgd", "SGD", optim.SGD, 0.1),
-        Algorithm("momentum", "SGD + momentum", optim.SGD, 0.03, {"momentum": 0.9}),
-        Algorithm(
-            "nesterov", "SGD + Nesterov", optim.SGD, 0.03, {"momentum": 0.9, "nesterov": True}
-        ),
-        Algorithm("adagrad", "Adagrad", optim.Adagrad, 0.03),
-        Algorithm("rmsprop", "RMSprop", optim.RMSprop, 0.003),
-        Algorithm("adam", "Adam", optim.Adam, 0.003),
-        Algorithm("adamw", "AdamW", optim.AdamW, 0.003),
+        Algorithm("sgd", "SGD", SGD, 0.1),
+        Algorithm("momentum", "SGD + momentum", SGD, 0.03, {"momentum": 0.9}),
+        Algorithm("nesterov", "SGD + Nesterov", SGD, 0.03, {"momentum": 0.9, "nesterov": True}),
+        Algorithm("adagrad", "Adagrad", Adagrad, 0.03),
+        Algorithm("rmsprop", "RMSprop", RMSprop, 0.003),
+        Algorithm("adam", "Adam", Adam, 0.003),
+        Algorithm("adamw", "AdamW", AdamW, 0.003),
     )
 }

@@ -27,8 +27,10 @@ def sgd(
         g = lr * g
     if not momentum:
         return g, {}
-    first = step == 1
-    z = where(first, 0, momentum) * z + where(first, 1, 1 - dampening) * g
+    if dampening:  # the first gradient is taken whole
+        z = where(step == 1, 0, momentum) * z + where(step == 1, 1, 1 - dampening) * g
+    else:
+        z = momentum * z + g
     return g + momentum * z if nesterov else z, {"z": z}
 
 

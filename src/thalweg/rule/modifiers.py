@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from thalweg.rule.rule import Rule, Values
-from thalweg.rule.words import minimum, norm
+from thalweg.rule.words import minimum, named, norm
 
 
 def _on_gradient(rule: Rule, change: Callable[[Any, Any, Values], Any], *reads: str) -> Rule:
     """A rule that sees ``change(w, g, h)`` in place of the gradient."""
     return rule.with_(
-        direct=lambda w, g, s, h: rule.direct(w, change(w, g, h), s, h),
+        direct=lambda w, g, s, h: rule.direct(w, named("g", change(w, g, h)), s, h),
         scalars=rule.scalars | set(reads),
     )
 
@@ -41,7 +41,8 @@ def decoupled_decay(rule: Rule) -> Rule:
     (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
 
     def apply(w: Any, direction: Any, h: Values) -> Any:
-        return rule.apply(w * (1 - h["lr"] * h["weight_decay"]), direction, h)
+        decayed = named("w", w * (1 - h["lr"] * h["weight_decay"]))
+        return rule.apply(decayed, direction, h)
 
     return rule.with_(apply=apply, scalars=rule.scalars | {"weight_decay"})
 

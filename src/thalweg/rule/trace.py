@@ -24,7 +24,7 @@ class Node:
     """One operation of a traced rule. ``op`` is ``"tensor"``, ``"scalar"`` or ``"constant"`` at
     the leaves (``name`` or ``value`` says which), an operator or a word elsewhere."""
 
-    __slots__ = ("args", "asked", "elementwise", "level", "name", "nonzero", "op", "scope", "serial", "value")
+    __slots__ = ("args", "asked", "elementwise", "label", "level", "name", "nonzero", "op", "scope", "serial", "value")
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class Node:
         asked: set[str] | None = None,
     ) -> None:
         self.op, self.args, self.name, self.value, self.scope = op, args, name, value, scope
+        self.label = ""  # what a formula calls it, if it is worth a line of its own
         self.nonzero, self.asked, self.serial = nonzero, asked, next(_serial)
         reduces = op in ("total", "count")
         self.elementwise = op == "tensor" or (not reduces and any(a.elementwise for a in args))
@@ -145,6 +146,12 @@ class _Symbols:
 
     def minimum(self, a: Any, b: Any) -> Node:
         return Node("min", lift(a), lift(b))
+
+    def named(self, name: str, x: Any) -> Node:
+        node = lift(x)
+        if node.op not in ("tensor", "scalar", "constant"):
+            node.label = name
+        return node
 
     def total(self, x: Any, scope: Scope) -> Node:
         node = lift(x)

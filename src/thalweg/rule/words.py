@@ -23,6 +23,7 @@ class Dialect(Protocol):
     def where(self, condition: Any, a: Any, b: Any) -> Any: ...
     def maximum(self, a: Any, b: Any) -> Any: ...
     def minimum(self, a: Any, b: Any) -> Any: ...
+    def named(self, name: str, x: Any) -> Any: ...
     def total(self, x: Any, scope: Scope) -> Any: ...
     def count(self, x: Any, scope: Scope) -> Any: ...
 
@@ -66,6 +67,11 @@ def maximum(a: Any, b: Any) -> Any:
 def minimum(a: Any, b: Any) -> Any:
     """The smaller one; NaN if either is NaN, whatever the order."""
     return _dialect(a, b).minimum(a, b)
+
+
+def named(name: str, x: Any) -> Any:
+    """``x`` itself; a printed formula gives it a line of its own, under this name."""
+    return _dialect(x).named(name, x)
 
 
 def total(x: Any, scope: Scope = "tensor") -> Any:
@@ -164,6 +170,10 @@ class _Numbers:
 
     def minimum(self, a: float, b: float) -> Number:
         return Number(math.nan if math.isnan(a) or math.isnan(b) else min(a, b))
+
+    def named(self, name: str, x: float) -> float:
+        del name
+        return x
 
     def total(self, x: float, scope: Scope) -> Number:
         # Not a sum of one: a rule that reduces a hyperparameter has mistaken it for a tensor.
