@@ -1,7 +1,7 @@
 """What the engines agree on.
 
-The optimizer hands an engine *slots* (a parameter, its gradient, its state) that share one graph; the
-engine's batch steps them. A batch runs as a coroutine: at each reduction over *all* parameters
+The optimizer hands an engine *slots* (a parameter and its state) that share one graph; the engine's
+batch steps them. A batch runs as a coroutine: at each reduction over *all* parameters
 it yields its partial sum and is sent the total, so that batches of different engines stay in step
 and nobody writes before the total is known to all.
 """

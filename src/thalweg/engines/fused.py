@@ -7,7 +7,7 @@ reductions), so that groups with different rates and parameters that came late s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from operator import is_
 from typing import Any
@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from thalweg.engines.block import Arguments
 from thalweg.engines.base import Run, Slot, Work, real
+from thalweg.engines.block import Arguments
 from thalweg.engines.threads import team, together
 from thalweg.rule.rule import Values
 from thalweg.rule.trace import column
@@ -88,15 +88,18 @@ class FusedBatch:
         keys = list(work.keys.values())
         self.states = [s.state[k] for s in slots for k in keys]
         stored = [self.params[0], self.params[0], *self.states[: len(keys)]]
-        formats = [(n, FORMATS[real_dtype(t.dtype)]) for n, t in zip(work.graph.tensors, stored)]
+        formats = [
+            (n, FORMATS[real_dtype(t.dtype)])
+            for n, t in zip(work.graph.tensors, stored, strict=True)
+        ]
         self.kernel = kernel.compile(work.graph, tuple(formats))
         self.sizes = [real(p).numel() for p in self.params]
 
         # What a step checks: that parameters and state are still where they were.
         self.pointers = list(map(_pointer, self.params))
         self.nbytes = list(map(_nbytes, self.params))
-        # Whether a contiguous gradient with as many bytes is sure to fit. (Two formats have 2 bytes,
-        # and a tensor's `grad_dtype` may differ from its dtype.)
+        # Whether a contiguous gradient with as many bytes is sure to fit. (Two formats have 2
+        # bytes, and a tensor's `grad_dtype` may differ from its dtype.)
         self.straight = all(
             p.is_contiguous() and p.dtype in (torch.float32, torch.float64) for p in self.params
         )
@@ -144,7 +147,7 @@ class FusedBatch:
             map(is_, self.contents, chain.from_iterable(map(dict.values, self.dicts)))
         ):
             return False
-        gradients = [p.grad for p in self.params]
+        gradients: list[Any] = [p.grad for p in self.params]
         try:
             if (
                 self.straight
@@ -178,7 +181,9 @@ class FusedBatch:
     def _fitted(self, p: Tensor, g: Tensor) -> Tensor:
         """A gradient in its parameter's layout and dtype: a copy where needed."""
         if g.shape != p.shape:
-            raise ValueError(f"a gradient of shape {g.shape} does not fit its parameter's {p.shape}")
+            raise ValueError(
+                f"a gradient of shape {g.shape} does not fit its parameter's {p.shape}"
+            )
         as_is = g.stride() == p.stride() or (g.is_contiguous() and p.is_contiguous())
         if as_is and g.dtype is p.dtype and not g.is_neg() and not g.is_conj():
             return g
@@ -285,7 +290,7 @@ class _Plan:
 
 
 _pointer = Tensor.data_ptr
-_nbytes = Tensor.nbytes.__get__
+_nbytes: Callable[[Tensor], int] = vars(torch._C.TensorBase)["nbytes"].__get__
 
 
 def _address(array: Array) -> int:

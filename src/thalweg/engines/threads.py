@@ -37,7 +37,7 @@ def _openmp() -> int:
 
 
 def team() -> int:
-    """The address of GOMP_parallel(function, data, threads, flags), or 0 where it cannot be used."""
+    """The address of GOMP_parallel(function, data, threads, flags), or 0 where it cannot serve."""
     return 0 if _forked else _openmp()
 
 

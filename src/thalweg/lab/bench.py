@@ -6,6 +6,7 @@ slows all of them; what is reported are medians, and the median of the rounds' r
 
 from __future__ import annotations
 
+import functools
 import platform
 import statistics
 import time
@@ -94,7 +95,9 @@ class Bench:
         return asdict(self)
 
 
-def rounds(contenders: Mapping[str, Callable[[], Any]], count: int, warm: int = 3) -> dict[str, list[float]]:
+def rounds(
+    contenders: Mapping[str, Callable[[], Any]], count: int, warm: int = 3
+) -> dict[str, list[float]]:
     """Seconds of each contender, each once per round."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for i in range(warm + count):
@@ -121,7 +124,7 @@ def parameters(shapes: Shapes) -> list[Tensor]:
 
 
 def torch_variants(algorithm: Algorithm, params: list[Tensor]) -> dict[str, torch.optim.Optimizer]:
-    """torch's own optimizer of this name in each of the ways in which it can loop."""
+    """Torch's own optimizer of this name in each of the ways in which it can loop."""
     cls = getattr(torch.optim, algorithm.optimizer.__name__, None)
     found: dict[str, torch.optim.Optimizer] = {}
     for variant, flags in (
@@ -181,34 +184,37 @@ def measure(
                 )  # fmt: skip
                 found.append(row)
                 report(row)
-    stream = 12 * STREAM / statistics.median(streams) / 1e9 if streams else float("nan")
+    bandwidth = 12 * STREAM / statistics.median(streams) / 1e9 if streams else float("nan")
     machine = f"{platform.machine()}, {platform.system()}, torch {torch.__version__}"
-    return Bench(machine, torch.get_num_threads(), stream, tuple(found), iterations(algorithms))
+    return Bench(machine, torch.get_num_threads(), bandwidth, tuple(found), iterations(algorithms))
 
 
 def iterations(algorithms: Sequence[Algorithm]) -> tuple[Iteration, ...]:
     """A whole iteration (forward, backward, step) of the 784-100-10 network at batch size 100."""
+    return tuple(row for a in algorithms for row in _iterations(a))
+
+
+def _iterations(algorithm: Algorithm) -> list[Iteration]:
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(100, 784, generator=g), torch.randint(0, 10, (100,), generator=g)
+    model = nn.Sequential(nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
+    theirs = torch_variants(algorithm, list(model.parameters()))
+    contenders: dict[str, torch.optim.Optimizer] = {
+        f"thalweg {algorithm.name}": algorithm.build(model.parameters(), lr=1e-6),
+        **{f"torch {algorithm.name} ({v})": o for v, o in theirs.items()},
+    }
+    steps: dict[str, list[float]] = {name: [] for name in contenders}
+
+    def iterate(name: str, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+        start = time.perf_counter()
+        optimizer.step()
+        steps[name].append(time.perf_counter() - start)
+
+    calls = {name: functools.partial(iterate, name, o) for name, o in contenders.items()}
     found = []
-    for algorithm in algorithms:
-        model = nn.Sequential(nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
-        theirs = torch_variants(algorithm, list(model.parameters()))
-        contenders: dict[str, torch.optim.Optimizer] = {
-            f"thalweg {algorithm.name}": algorithm.build(model.parameters(), lr=1e-6)
-        }
-        contenders |= {f"torch {algorithm.name} ({v})": o for v, o in theirs.items()}
-        steps: dict[str, list[float]] = {name: [] for name in contenders}
-
-        def iterate(name: str, optimizer: torch.optim.Optimizer) -> None:
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
-            start = time.perf_counter()
-            optimizer.step()
-            steps[name].append(time.perf_counter() - start)
-
-        calls = {n: (lambda n=n, o=o: iterate(n, o)) for n, o in contenders.items()}
-        for name, seconds in rounds(calls, 200).items():
-            whole = statistics.median(seconds)
-            found.append(Iteration(name, whole, statistics.median(steps[name][3:]) / whole))
-    return tuple(found)
+    for name, seconds in rounds(calls, 200).items():
+        whole = statistics.median(seconds)
+        found.append(Iteration(name, whole, statistics.median(steps[name][-200:]) / whole))
+    return found

@@ -20,7 +20,16 @@ from thalweg.rule import (
 
 @rule(state={"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"})
 def adam(
-    g: Any, m: Any, v: Any, v_max: Any, *, beta1: Any, beta2: Any, eps: Any, amsgrad: bool, step: Any
+    g: Any,
+    m: Any,
+    v: Any,
+    v_max: Any,
+    *,
+    beta1: Any,
+    beta2: Any,
+    eps: Any,
+    amsgrad: bool,
+    step: Any,
 ) -> Any:
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g * g

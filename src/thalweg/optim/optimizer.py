@@ -91,7 +91,8 @@ class Optimizer(torch.optim.Optimizer):
         for name, choices in self.flags.items():
             check_choice(name, group[name], choices)
         for name, value in self._numbers(group).items():
-            check(name, value, self.domains[name])
+            is_beta = "betas" in group and name.startswith("beta")
+            check(f"betas[{int(name[4:]) - 1}]" if is_beta else name, value, self.domains[name])
 
     def _agree(self) -> None:
         """Options that speak of all parameters together must be the same in all groups."""
@@ -147,7 +148,9 @@ class Optimizer(torch.optim.Optimizer):
             if before is None or graph is not self._graphs[i]:
                 same = False
             else:
-                changed = [n for n, x, y in zip(self.defaults, now, before, strict=True) if x is not y]
+                changed = [
+                    n for n, x, y in zip(self.defaults, now, before, strict=True) if x is not y
+                ]
                 same &= not any(n in DEFAULTS and n != "max_grad_norm" for n in changed)
             self._options[i], self._graphs[i] = now, graph
         return same
@@ -273,14 +276,12 @@ class Optimizer(torch.optim.Optimizer):
                 f"gradient of {self._name(p)}"
             )
         if group["engine"] == "fused":
-            raise ValueError(
-                f'engine="fused" cannot step {self._name(p)}: its gradient is sparse'
-            )
+            raise ValueError(f'engine="fused" cannot step {self._name(p)}: its gradient is sparse')
         return "plain"
 
     # ---- the step
 
-    @overload  # type: ignore[override]  (torch's is wrapped, and has no type left)
+    @overload
     def step(self, closure: None = None) -> None: ...
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
@@ -292,11 +293,12 @@ class Optimizer(torch.optim.Optimizer):
             or self._optimizer_step_post_hooks
             or hooks._global_optimizer_pre_hooks
             or hooks._global_optimizer_post_hooks
-            or torch.autograd._profiler_enabled()
+            or torch._C._autograd._profiler_enabled()
         )
         # A subclass with a step of its own has been wrapped by torch already.
         if watched and type(self).step is Optimizer.step:
-            return _watched(self) if closure is None else _watched(self, closure)
+            loss: float | None = _watched(self) if closure is None else _watched(self, closure)
+            return loss
         return self._step(closure)
 
     def _step(self, closure: Callable[[], float] | None = None) -> float | None:
@@ -331,7 +333,8 @@ class Optimizer(torch.optim.Optimizer):
             and _same(self._params, params)
             and _same(self._states, self.state.values())
             and all(p.grad is None for p in self._waiting)
-            and all([b.collect() for b in self.batches])
+            # A list: each batch must look, even if an earlier one does not fit.
+            and all([b.collect() for b in self.batches])  # noqa: C419
         )
         if not fits:
             self._build(params)

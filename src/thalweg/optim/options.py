@@ -89,9 +89,8 @@ def number(name: str, value: Any) -> float:
         if value.numel() != 1 or value.is_complex():
             raise ValueError(f"{name} must be one real number, not a tensor of {value.shape}")
         return float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        if isinstance(value, bool | str) or not hasattr(value, "__float__"):
-            raise TypeError(f"{name} must be a number, not {value!r}")
+    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, not {value!r}")
     return float(value)
 
 
@@ -139,7 +138,7 @@ def check_common(group: Mapping[str, Any]) -> None:
 
 
 def engine_of(group: Mapping[str, Any]) -> str:
-    """``"auto"``, ``"plain"`` or ``"fused"``: what torch's flags and ``engine`` ask for together."""
+    """The engine that torch's flags and ``engine`` ask for together."""
     if group["fused"] is False or group["differentiable"]:
         return "plain"
     if group["foreach"] is False and not group["fused"]:

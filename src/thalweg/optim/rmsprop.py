@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from thalweg.optim.optimizer import Optimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
+from thalweg.optim.options import NON_NEGATIVE, Common, Interval
 from thalweg.rule import clip_global_norm, l2_decay, maximize, rule, sqrt
 
 
@@ -44,8 +44,8 @@ class RMSprop(Optimizer):
         momentum: of the scaled gradients, at least 0; 0 keeps no buffer.
         centered: divide by the root of the variance instead of the mean square.
 
-    State: ``step``; ``square_avg``, ``momentum_buffer`` (with momentum) and ``grad_avg`` (centered),
-    each of the parameter's shape.
+    State: ``step``; ``square_avg``, ``momentum_buffer`` (with momentum) and ``grad_avg``
+    (centered), each of the parameter's shape.
 
     Where papers and code disagree:
         The method is a lecture slide and has no eps; with a gradient of zero it divides zero by

@@ -112,6 +112,6 @@ class SGD(Optimizer):
             mine, theirs = here["convention"], there.get("convention", "torch")
             if moving and mine != theirs:
                 raise ValueError(
-                    f'the checkpoint\'s velocity is in the convention "{theirs}", this optimizer\'s '
-                    f'in "{mine}": they differ by a factor lr'
+                    f"the checkpoint's velocity is in the convention {theirs!r}, this one's in "
+                    f"{mine!r}: they differ by a factor lr"
                 )

@@ -16,7 +16,7 @@ import torch
 
 from thalweg.optim.options import DEFAULTS, Common
 from thalweg.optim.registry import Algorithm
-from thalweg.rule import formula
+from thalweg.rule.formula import Formula, latex, text
 
 WIDTH = 88
 
@@ -27,8 +27,8 @@ class Explanation:
 
     title: str
     idea: str
-    formula: formula.Formula
-    latex: formula.Formula
+    formula: Formula
+    latex: Formula
     options: tuple[tuple[str, str, str], ...]
     common: tuple[tuple[str, str, str], ...]
     state: str
@@ -79,12 +79,12 @@ def explain(algorithm: Algorithm) -> Explanation:
         for name, meaning in meanings.items()
         if name in signature and name != "params"
     )
-    common = tuple((name, str(DEFAULTS[name]), text) for name, text in _documented(Common).items())
+    common = tuple((name, str(DEFAULTS[name]), why) for name, why in _documented(Common).items())
     return Explanation(
         algorithm.title,
         sections["Idea"],
-        formula.text(cls.rule, values),
-        formula.latex(cls.rule, values),
+        text(cls.rule, values),
+        latex(cls.rule, values),
         options,
         common,
         sections["State"],
@@ -98,7 +98,9 @@ def _sections(doc: str) -> dict[str, str]:
     found: dict[str, str] = {}
     name, lines = "Idea", list[str]()
     for line in [*doc.splitlines(), "End:"]:
-        heading = re.match(r"(Args|State|Where papers and code disagree|Reference|End|): ?(.*)$", line)
+        heading = re.match(
+            r"(Args|State|Where papers and code disagree|Reference|End|): ?(.*)$", line
+        )
         if heading or line == "::":
             found[name] = "\n".join(lines).strip("\n")
             name, lines = (heading[1], [heading[2]]) if heading else ("Formula", [])
@@ -107,15 +109,14 @@ def _sections(doc: str) -> dict[str, str]:
     return {k: _plain(v) for k, v in found.items()}
 
 
-def _plain(text: str) -> str:
+def _plain(doc: str) -> str:
     """Docstring markup as a reader of a terminal wants it."""
-    text = re.sub(r":class:`~?[\w.]*?(\w+)`", r"\1", text)
-    return text.replace("``", "")
+    return re.sub(r":class:`~?[\w.]*?(\w+)`", r"\1", doc).replace("``", "")
 
 
-def _arguments(text: str) -> dict[str, str]:
+def _arguments(doc: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in textwrap.dedent(text.strip("\n")).splitlines():
+    for line in textwrap.dedent(doc.strip("\n")).splitlines():
         start = re.match(r"(\w+): (.*)", line)
         if start:
             last = start[1]
@@ -127,22 +128,27 @@ def _arguments(text: str) -> dict[str, str]:
 
 def _documented(cls: type) -> dict[str, str]:
     """The strings that stand below a class's annotations."""
-    body = ast.parse(inspect.getsource(cls)).body[0].body  # type: ignore[attr-defined]
-    return {
-        a.target.id: _plain(" ".join(s.value.value.split()))
-        for a, s in zip(body, body[1:], strict=False)
-        if isinstance(a, ast.AnnAssign) and isinstance(s, ast.Expr)
-    }
+    found, name = dict[str, str](), ""
+    for statement in ast.walk(ast.parse(inspect.getsource(cls))):
+        match statement:
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                pass
+            case ast.Expr(value=ast.Constant(value=str(meaning))) if name:
+                found[name] = _plain(" ".join(meaning.split()))
+    return found
 
 
-def _wrap(text: str, width: int = WIDTH) -> str:
-    return textwrap.fill(" ".join(text.split()), width)
+def _wrap(words: str, width: int = WIDTH) -> str:
+    return textwrap.fill(" ".join(words.split()), width)
 
 
 def _table(rows: tuple[tuple[str, str, str], ...]) -> str:
-    """Name and default on the left, the meaning beside them or, where they are long, below."""
+    """Name and default, the meaning below."""
     lines = []
     for name, default, meaning in rows:
         left = f"    {name} = {default}"
-        lines += [left, textwrap.fill(meaning, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8)]
+        lines += [
+            left,
+            textwrap.fill(meaning, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8),
+        ]
     return "\n".join(lines)

@@ -127,9 +127,7 @@ class _Latex:
             case "abs":
                 return rf"\left|{x[0]}\right|"
             case "where":
-                return (
-                    rf"\begin{{cases}}{x[1]} & {x[0]}\\{x[2]} & \text{{otherwise}}\end{{cases}}"
-                )
+                return rf"\begin{{cases}}{x[1]} & {x[0]}\\{x[2]} & \text{{otherwise}}\end{{cases}}"
         return rf"\operatorname{{{word}}}\left({', '.join(x)}\right)"
 
     def total(self, x: str, scope: str) -> str:

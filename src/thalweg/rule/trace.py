@@ -16,7 +16,6 @@ from typing import Any
 from thalweg.rule import words
 from thalweg.rule.words import Scope
 
-
 _serial = itertools.count()  # reductions are exchanged in the order in which a rule names them
 
 
@@ -24,7 +23,19 @@ class Node:
     """One operation of a traced rule. ``op`` is ``"tensor"``, ``"scalar"`` or ``"constant"`` at
     the leaves (``name`` or ``value`` says which), an operator or a word elsewhere."""
 
-    __slots__ = ("args", "asked", "elementwise", "label", "level", "name", "nonzero", "op", "scope", "serial", "value")
+    __slots__ = (
+        "args",
+        "asked",
+        "elementwise",
+        "label",
+        "level",
+        "name",
+        "nonzero",
+        "op",
+        "scope",
+        "serial",
+        "value",
+    )
 
     def __init__(
         self,
@@ -40,8 +51,10 @@ class Node:
         self.label = ""  # what a formula calls it, if it is worth a line of its own
         self.nonzero, self.asked, self.serial = nonzero, asked, next(_serial)
         reduces = op in ("total", "count")
-        self.elementwise = op == "tensor" or (not reduces and any(a.elementwise for a in args))
-        self.level = max((a.level for a in args), default=0) + (op == "total")
+        self.elementwise: bool = op == "tensor" or (
+            not reduces and any(a.elementwise for a in args)
+        )
+        self.level: int = max((a.level for a in args), default=0) + (op == "total")
 
     def __bool__(self) -> bool:
         if self.nonzero is None:

@@ -35,7 +35,7 @@ Function = Callable[[int], None]
 
 @dataclass(frozen=True)
 class CompiledPass:
-    """One pass over memory as C functions of the address of an :class:`~thalweg.engines.block.Arguments` block."""
+    """One pass over memory: C functions of an ``engines.block.Arguments`` block's address."""
 
     head: Function
     sweep: Function
@@ -71,12 +71,12 @@ def compile(graph: Graph, formats: tuple[tuple[str, str], ...]) -> Kernel:
         print_head(module, number, c, columns, wide)
         print_run(module, number)
     text = str(module)
-    parts = ("head", "sweep", "run")
-    names = [f"{part}{i}" for i in range(len(coefficients)) for part in parts]
+    names = [f"{f}{i}" for i in range(len(coefficients)) for f in ("head", "sweep", "run")]
     library, address = machine.link(text, names)
     signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # releases the GIL
+    call: dict[str, Function] = {name: signature(at) for name, at in address.items()}
     passes = tuple(
-        CompiledPass(*(signature(address[f"{part}{i}"]) for part in parts), len(c), p.reductions)
+        CompiledPass(call[f"head{i}"], call[f"sweep{i}"], call[f"run{i}"], len(c), p.reductions)
         for i, (c, p) in enumerate(zip(coefficients, graph.passes, strict=True))
     )
     return Kernel(passes, columns, text, library)

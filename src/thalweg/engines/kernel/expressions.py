@@ -67,7 +67,8 @@ class Expressions:
         return self.intrinsic("llvm.pow", self(x), self(y))
 
     def intrinsic(self, name: str, *x: ir.Value) -> ir.Value:
-        return self.b.call(self.b.module.declare_intrinsic(name, [self.wide]), x)
+        kind = ir.FunctionType(self.wide, [self.wide] * len(x))
+        return self.b.call(self.b.module.declare_intrinsic(name, [self.wide], kind), x)
 
     def _neg(self, x: ir.Value) -> ir.Value:
         return self.b.fneg(x)

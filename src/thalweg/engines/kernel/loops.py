@@ -49,7 +49,11 @@ def integer(value: int) -> ir.Constant:
 
 
 def print_head(
-    module: ir.Module, number: int, coefficients: list[Node], columns: tuple[str, ...], wide: ir.Type
+    module: ir.Module,
+    number: int,
+    coefficients: list[Node],
+    columns: tuple[str, ...],
+    wide: ir.Type,
 ) -> None:
     """Coefficients of every active row. The first pass counts the step."""
     f = ir.Function(module, ir.FunctionType(VOID, [BLOCK]), f"head{number}")

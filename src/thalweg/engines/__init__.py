@@ -1,0 +1,1 @@
+"""Who runs a rule: torch operations (plain) or one compiled sweep over memory (fused)."""
