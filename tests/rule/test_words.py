@@ -83,7 +83,7 @@ def test_numbers_follow_ieee(name):
         for x, y in ((Number(a), Number(b)), (Number(a), b), (a, Number(b))):
             found = ours(x, y)
             assert isinstance(found, Number)
-            np.testing.assert_equal(float(found), wanted)
+            np.testing.assert_array_equal(float(found), wanted)
 
 
 @pytest.mark.parametrize(("a", "b"), PAIRS)

@@ -1,0 +1,106 @@
+"""Which trials a race consists of: every algorithm gets as many learning rates and the same seeds."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from thalweg.optim.registry import ALGORITHMS, Algorithm
+from thalweg.problems import PROBLEMS, Problem
+
+RATIO = 10**0.5  # between neighbouring rates: half a decade
+FORMAT = 1  # raised whenever a trial of the same name would give other numbers
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training. All that decides its outcome is here, and hence in its key."""
+
+    problem: str
+    algorithm: str
+    options: str  # the algorithm's fixed options, as JSON
+    rate: float
+    seed: int
+    epochs: int
+
+    @property
+    def key(self) -> str:
+        """The trial's name in a store."""
+        return json.dumps([FORMAT, *self.as_dict().values()])
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A race: its trials in the order in which they are run."""
+
+    problem: Problem
+    algorithms: tuple[Algorithm, ...]
+    seeds: int
+    rates: int
+    epochs: int
+
+    def grid(self, algorithm: Algorithm) -> list[float]:
+        """Learning rates in half decades around the algorithm's customary one, ascending."""
+        middle = self.rates // 2
+        return [float(f"{algorithm.lr * RATIO ** (i - middle):.6g}") for i in range(self.rates)]
+
+    def trial(self, algorithm: Algorithm, rate: float, seed: int) -> Trial:
+        options = json.dumps(dict(algorithm.options), sort_keys=True)
+        return Trial(self.problem.name, algorithm.name, options, rate, seed, self.epochs)
+
+    def trials(self) -> list[Trial]:
+        """Seed by seed, and the customary rates first, so that a leader is known early."""
+        middle = self.rates // 2
+        outwards = sorted(range(self.rates), key=lambda i: (abs(i - middle), i))
+        return [
+            self.trial(a, self.grid(a)[i], seed)
+            for seed in range(self.seeds)
+            for i in outwards
+            for a in self.algorithms
+        ]
+
+
+def plan(
+    problem: str,
+    optimizers: str | Sequence[str] = "all",
+    seeds: int = 3,
+    rates: int = 9,
+    epochs: int | None = None,
+) -> Plan:
+    """Check what is asked for; raises ValueError naming the argument and the nearest good value.
+
+    Args:
+        problem: a name in ``thalweg.problems.PROBLEMS``.
+        optimizers: names in ``thalweg.optim.registry.ALGORITHMS``, or ``"all"``.
+        seeds: how many, at least 1.
+        rates: learning rates per optimizer, odd so that the customary one is the middle.
+        epochs: passes over the training data; None takes the problem's own number.
+    """
+    chosen = _known("problem", problem, PROBLEMS)
+    if isinstance(optimizers, str):
+        optimizers = list(ALGORITHMS) if optimizers == "all" else optimizers.split(",")
+    names = list(dict.fromkeys(_known("optimizer", n.strip(), ALGORITHMS) for n in optimizers))
+    if not names:
+        raise ValueError("optimizers must name at least one")
+    epochs = PROBLEMS[chosen].epochs if epochs is None else epochs
+    for argument, value in (("seeds", seeds), ("rates", rates), ("epochs", epochs)):
+        if value < 1:
+            raise ValueError(f"{argument} must be at least 1, not {value}")
+    if rates % 2 == 0:
+        raise ValueError(f"rates must be odd, so that the customary rate is the middle, not {rates}")
+    return Plan(PROBLEMS[chosen], tuple(ALGORITHMS[n] for n in names), seeds, rates, epochs)
+
+
+def _known(what: str, name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name.lower(), names, 1, 0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"there is no {what} {name!r}{hint} (there are: {', '.join(names)})")

@@ -1,0 +1,67 @@
+"""A 64-100-10 perceptron on the 8×8 digits that scikit-learn ships."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.problems.problem import Batch, Split
+
+BATCH = 32
+SPLIT_SEED = 0  # one split for all trainings: they differ in start and order, not in data
+
+
+@cache
+def data() -> dict[Split, Batch]:
+    """Images as (n, 64) float32 in [0, 1] and labels as (n,) int64, by part; classes are spread
+    evenly over the parts."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    x, y = load_digits(return_X_y=True)
+    rest_x, test_x, rest_y, test_y = train_test_split(
+        x, y, test_size=0.2, random_state=SPLIT_SEED, stratify=y
+    )
+    train_x, val_x, train_y, val_y = train_test_split(
+        rest_x, rest_y, test_size=0.25, random_state=SPLIT_SEED, stratify=rest_y
+    )
+    parts = {"train": (train_x, train_y), "validation": (val_x, val_y), "test": (test_x, test_y)}
+    return {
+        split: (torch.tensor(a / 16, dtype=torch.float32), torch.tensor(b, dtype=torch.int64))
+        for split, (a, b) in parts.items()
+    }  # type: ignore[return-value]
+
+
+class Digits:
+    """One training of the perceptron."""
+
+    def __init__(self, seed: int) -> None:
+        with torch.random.fork_rng(devices=[]):  # layers draw from the global generator
+            torch.manual_seed(seed)
+            self.model: nn.Module = nn.Sequential(
+                nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10)
+            )
+        self.order = torch.Generator().manual_seed(seed)
+
+    def batches(self) -> Iterator[Batch]:
+        x, y = data()["train"]
+        for rows in torch.randperm(len(x), generator=self.order).split(BATCH):
+            yield x[rows], y[rows]
+
+    def loss(self, batch: Batch) -> Tensor:
+        x, y = batch
+        return nn.functional.cross_entropy(self.model(x), y)
+
+    @torch.no_grad()
+    def evaluate(self, split: Split) -> tuple[float, float]:
+        x, y = data()[split]
+        logits = self.model(x)
+        right = (logits.argmax(1) == y).double().mean()
+        return float(nn.functional.cross_entropy(logits, y)), 100 * float(right)
+
+
+def start(seed: int) -> Digits:
+    return Digits(seed)
