@@ -21,5 +21,6 @@ class Arguments(IntEnum):
     COEFFICIENTS = 10  # per row, in the width that is computed in
     SUMS = 11  # double per chunk and reduction
     NEXT = 12  # the next chunk to take; counts up
-    THREADS = 13  # for `run`
-    TEAM = 14  # for `run`: the address of GOMP_parallel
+    AT_ONCE = 13  # how many chunks are taken at a time
+    THREADS = 14  # for `run`
+    TEAM = 15  # for `run`: the address of GOMP_parallel

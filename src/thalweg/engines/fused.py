@@ -24,6 +24,8 @@ from thalweg.rule.rule import Values
 from thalweg.rule.trace import column
 
 CHUNK = 16_384  # elements; never depends on the number of threads, nor do the results
+RUN = 16  # chunks that a thread takes at a time, at most: what lies in one stretch streams faster
+SHARES = 8  # but so few that each thread comes back this often: a busy core must not be waited for
 ALONE = 32_768  # elements below which waking a second thread costs more than it saves
 FORMATS = {
     torch.float32: "float32",
@@ -216,8 +218,8 @@ class FusedBatch:
         address = plan.addresses[number]
         threads = 1 if plan.elements < ALONE else min(torch.get_num_threads(), plan.chunks)
         openmp = team()
+        plan.work_on(threads, openmp)
         if threads < 2 or openmp:
-            plan.work_on(threads, openmp)
             p.run(address)
         else:
             p.head(address)
@@ -271,6 +273,7 @@ class _Plan:
             self.team = threads, openmp
             for block in self.blocks:
                 block[Arguments.THREADS], block[Arguments.TEAM] = threads, openmp
+                block[Arguments.AT_ONCE] = min(RUN, max(1, self.chunks // (threads * SHARES)))
 
     def _block(self, batch: FusedBatch, coefficients: Array, sums: Array) -> Longs:
         block = np.zeros(len(Arguments), dtype=np.int64)

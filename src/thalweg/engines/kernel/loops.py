@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import functools
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from llvmlite import ir
@@ -25,6 +26,8 @@ from thalweg.engines.kernel.expressions import (
 from thalweg.rule.trace import Graph, Node
 
 STORED = {"float32": (FLOAT, 4), "float64": (DOUBLE, 8), "bfloat16": (I16, 2), "float16": (HALF, 2)}
+# A pass that only reads waits for memory; several streams side by side hide more of the wait.
+STREAMS = 4
 VOID, BLOCK = ir.VoidType(), I64.as_pointer()
 
 
@@ -116,7 +119,8 @@ def print_sweep(
     coefficients: list[Node] = []
     chunk = _print_chunk(module, number, graph, stored, wide, coefficients)
     f = ir.Function(module, ir.FunctionType(VOID, [BLOCK]), f"sweep{number}")
-    entry, take, body, done = (f.append_basic_block(n) for n in ("entry", "take", "body", "done"))
+    names = ("entry", "take", "some", "body", "done")
+    entry, take, some, body, done = (f.append_basic_block(n) for n in names)
     b = ir.IRBuilder(entry)
     block = _Block(b, f.args[0])
     bases, rows = block.pointer(Arguments.BASES, I64), block.number(Arguments.ROWS)
@@ -125,12 +129,19 @@ def print_sweep(
         for a in (Arguments.CHUNK_ROW, Arguments.CHUNK_START, Arguments.CHUNK_LENGTH)
     ]
     chunks, counter = block.number(Arguments.CHUNKS), block.place(Arguments.NEXT)
+    at_once = block.number(Arguments.AT_ONCE)
     table, sums = block.pointer(Arguments.COEFFICIENTS, wide), block.pointer(Arguments.SUMS, DOUBLE)
     b.branch(take)
     b = ir.IRBuilder(take)
-    i = b.atomic_rmw("add", counter, integer(1), "monotonic")
-    b.cbranch(b.icmp_signed("<", i, chunks), body, done)
+    first = b.atomic_rmw("add", counter, at_once, "monotonic")
+    b.cbranch(b.icmp_signed("<", first, chunks), some, done)
+    b = ir.IRBuilder(some)
+    end = b.add(first, at_once)
+    end = b.select(b.icmp_signed("<", end, chunks), end, chunks)
+    b.branch(body)
     b = ir.IRBuilder(body)
+    i = b.phi(I64)
+    i.add_incoming(first, some)
     row, start, length = (b.load(b.gep(x, [i])) for x in places)
     arrays = []
     for k, name in enumerate(graph.tensors):
@@ -140,7 +151,9 @@ def print_sweep(
     mine = b.gep(table, [b.mul(row, integer(max(1, len(coefficients))))])
     partial = b.gep(sums, [b.mul(i, integer(max(1, len(p.reductions))))])
     b.call(chunk, [*arrays, mine, partial, length])
-    b.branch(take)
+    following = b.add(i, integer(1))
+    i.add_incoming(following, body)
+    b.cbranch(b.icmp_signed("<", following, end), body, take)
     ir.IRBuilder(done).ret_void()
     return coefficients
 
@@ -165,41 +178,83 @@ def _print_chunk(
         a.add_attribute("noalias")
     arrays = dict(zip(names, f.args, strict=False))
     table, sums, length = f.args[-3:]
-    entry, loop, done = (f.append_basic_block(x) for x in ("entry", "loop", "done"))
-    ahead, b = ir.IRBuilder(entry), ir.IRBuilder(loop)
-    j = b.phi(I64)
-    j.add_incoming(integer(0), entry)
-    zero = ir.Constant(wide, 0.0)
-    running = [b.phi(wide) for _ in p.reductions]
-    loaded: dict[str, ir.Value] = {}
-
-    def load(name: str) -> ir.Value:
-        if name not in loaded:
-            loaded[name] = widen(b, b.load(b.gep(arrays[name], [j])), stored[name], wide)
-        return loaded[name]
+    ahead = ir.IRBuilder(f.append_basic_block("ahead"))  # what does not change from lane to lane
+    start = f.append_basic_block("start")
+    held: dict[int, ir.Value] = {}
 
     def coefficient(k: int) -> ir.Value:
-        return ahead.load(ahead.gep(table, [integer(k)]))
+        if k not in held:
+            held[k] = ahead.load(ahead.gep(table, [integer(k)]))
+        return held[k]
 
-    lane = Lane(b, wide, coefficients, load, coefficient)
-    for name, node in p.stored_before.items():
-        if name in p.loads:
-            lane.memo[id(node)] = load(name)
-    for k, (sum_before, r) in enumerate(zip(running, p.reductions, strict=True)):
-        sum_now = b.fadd(sum_before, lane(r.args[0]), flags=(*EXACT, "reassoc"))
-        sum_before.add_incoming(zero, entry)
-        sum_before.add_incoming(sum_now, loop)
-        end = ir.IRBuilder(done)
-        total = sum_now if wide == DOUBLE else end.fpext(sum_now, DOUBLE)
-        end.store(total, end.gep(sums, [integer(k)]))
-    for name, value in [(k, narrow(b, lane(x), stored[k], wide)) for k, x in p.stores.items()]:
-        b.store(value, b.gep(arrays[name], [j]))
-    following = b.add(j, integer(1), flags=("nuw", "nsw"))
-    j.add_incoming(following, loop)
-    ahead.branch(loop)  # a chunk is never empty
-    b.cbranch(b.icmp_signed("<", following, length), loop, done)
-    ir.IRBuilder(done).ret_void()
+    def element(b: ir.IRBuilder, at: ir.Value, so_far: Sequence[ir.Value]) -> list[ir.Value]:
+        """Stores what the pass stores of one element; gives back the sums with it included."""
+        loaded: dict[str, ir.Value] = {}
+
+        def load(name: str) -> ir.Value:
+            if name not in loaded:
+                loaded[name] = widen(b, b.load(b.gep(arrays[name], [at])), stored[name], wide)
+            return loaded[name]
+
+        lane = Lane(b, wide, coefficients, load, coefficient)
+        for name, node in p.stored_before.items():
+            if name in p.loads:
+                lane.memo[id(node)] = load(name)
+        sums_now = [
+            b.fadd(before, lane(r.args[0]), flags=(*EXACT, "reassoc"))
+            for before, r in zip(so_far, p.reductions, strict=True)
+        ]
+        for name, value in [(k, narrow(b, lane(x), stored[k], wide)) for k, x in p.stores.items()]:
+            b.store(value, b.gep(arrays[name], [at]))
+        return sums_now
+
+    b = ir.IRBuilder(start)
+    zeros = [[ir.Constant(wide, 0.0)] * len(p.reductions)]
+    if p.stores:
+        (found,) = _elements(b, length, [integer(0)], zeros, element)
+    else:
+        part = b.udiv(length, integer(STREAMS))
+        firsts = [b.mul(part, integer(k)) for k in range(STREAMS + 1)]
+        parts = _elements(b, part, firsts[:-1], zeros * STREAMS, element)
+        joined = [functools.reduce(lambda x, y: b.fadd(x, y), r) for r in zip(*parts, strict=True)]
+        (found,) = _elements(b, b.sub(length, firsts[-1]), firsts[-1:], [joined], element)
+    for k, x in enumerate(found):
+        b.store(x if wide == DOUBLE else b.fpext(x, DOUBLE), b.gep(sums, [integer(k)]))
+    b.ret_void()
+    ahead.branch(start)
     return f
+
+
+def _elements(
+    b: ir.IRBuilder,
+    count: ir.Value,
+    firsts: Sequence[ir.Value],
+    sums: Sequence[Sequence[ir.Value]],
+    element: Callable[[ir.IRBuilder, ir.Value, Sequence[ir.Value]], list[ir.Value]],
+) -> list[list[ir.Value]]:
+    """``count`` elements of each of several streams, side by side, one stream from each of
+    ``firsts``; sums go on from ``sums`` and are given back stream by stream. Leaves the builder
+    behind the loop."""
+    before = b.block
+    loop, done = (b.function.append_basic_block(x) for x in ("loop", "done"))
+    b.cbranch(b.icmp_signed(">", count, integer(0)), loop, done)
+    b.position_at_end(loop)
+    j = b.phi(I64)
+    running = [[b.phi(x.type) for x in stream] for stream in sums]
+    now = [element(b, b.add(first, j), r) for first, r in zip(firsts, running, strict=True)]
+    following = b.add(j, integer(1), flags=("nuw", "nsw"))
+    b.cbranch(b.icmp_signed("<", following, count), loop, done)
+    j.add_incoming(integer(0), before)
+    j.add_incoming(following, loop)
+    b.position_at_end(done)
+    found = [[b.phi(x.type) for x in stream] for stream in sums]
+    for streams in zip(sums, running, now, found, strict=True):
+        for x, inside, after, outside in zip(*streams, strict=True):
+            inside.add_incoming(x, before)
+            inside.add_incoming(after, loop)
+            outside.add_incoming(x, before)
+            outside.add_incoming(after, loop)
+    return found
 
 
 @contextmanager
