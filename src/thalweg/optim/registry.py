@@ -17,6 +17,7 @@ class Algorithm:
     title: str  # what a figure's label or a table's row says
     optimizer: type[Optimizer]
     lr: float  # the customary learning rate: the centre of a race's grid
+    colour: str  # in every figure, as #rrggbb
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self, params: Any, lr: float, **options: Any) -> Optimizer:
@@ -29,12 +30,14 @@ class Algorithm:
 ALGORITHMS: dict[str, Algorithm] = {
     a.name: a
     for a in (
-        Algorithm("sgd", "SGD", SGD, 0.1),
-        Algorithm("momentum", "SGD + momentum", SGD, 0.03, {"momentum": 0.9}),
-        Algorithm("nesterov", "SGD + Nesterov", SGD, 0.03, {"momentum": 0.9, "nesterov": True}),
-        Algorithm("adagrad", "Adagrad", Adagrad, 0.03),
-        Algorithm("rmsprop", "RMSprop", RMSprop, 0.003),
-        Algorithm("adam", "Adam", Adam, 0.003),
-        Algorithm("adamw", "AdamW", AdamW, 0.003),
+        Algorithm("sgd", "SGD", SGD, 0.1, "#255b7d"),
+        Algorithm("momentum", "SGD + momentum", SGD, 0.03, "#539fb1", {"momentum": 0.9}),
+        Algorithm(
+            "nesterov", "SGD + Nesterov", SGD, 0.03, "#2d19a2", {"momentum": 0.9, "nesterov": True}
+        ),
+        Algorithm("adagrad", "Adagrad", Adagrad, 0.03, "#517b50"),
+        Algorithm("rmsprop", "RMSprop", RMSprop, 0.003, "#c68206"),
+        Algorithm("adam", "Adam", Adam, 0.003, "#892504"),
+        Algorithm("adamw", "AdamW", AdamW, 0.003, "#a76ef8"),
     )
 }

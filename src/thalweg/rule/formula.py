@@ -37,6 +37,11 @@ class Formula:
         width = max(len(left) for left, _ in self.lines)
         return "\n".join(f"{left:<{width}} ← {right}" for left, right in self.lines)
 
+    def aligned(self) -> str:
+        """The lines of a LaTeX formula as an ``aligned`` environment (amsmath, MathJax, KaTeX)."""
+        lines = " \\\\\n".join(rf"  {left} &\gets {right}" for left, right in self.lines)
+        return f"\\begin{{aligned}}\n{lines}\n\\end{{aligned}}"
+
 
 def text(rule: Rule, h: Values) -> Formula:
     """The formula in Unicode, for a terminal. ``h`` are the options, as a group holds them."""

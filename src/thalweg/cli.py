@@ -1,0 +1,222 @@
+"""The command line: arguments and exit codes, nothing else.
+
+0: done; 1: the race ended but some trainings failed; 2: what was asked for cannot be done, and one
+line on standard error says why; 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from thalweg.optim.registry import Algorithm
+
+
+class Mistake(Exception):
+    """Something the user can put right; the message is one line."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Mistake(f"{message} (see: {self.prog} --help)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except Mistake as e:
+        print(f"thalweg: {e}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader, `head` say, has had enough
+        sys.stdout = None
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="thalweg", description="Gradient descent: race, explain, list, bench.")
+    parser.add_argument("--version", action="version", version=f"thalweg {version('thalweg')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    race = commands.add_parser(
+        "race",
+        help="train a problem with every optimizer at the same rates and seeds; report who wins",
+        description="Train a problem with every optimizer, at the same number of learning rates "
+        "around its customary one and the same seeds, and report who wins. A race that was "
+        "interrupted goes on when the same command is given again; more seeds extend it.",
+    )
+    race.add_argument("problem", metavar="PROBLEM", help="one of: thalweg list")
+    race.add_argument("--optimizers", default="all", metavar="NAMES", help="all, or sgd,adam,…")
+    race.add_argument("--seeds", type=_whole, default=3, metavar="N", help="default: 3")
+    race.add_argument(
+        "--rates", type=_whole, default=9, metavar="N", help="learning rates, odd; default: 9"
+    )
+    race.add_argument("--epochs", type=_whole, metavar="N", help="default: the problem's own")
+    race.add_argument("--out", type=Path, metavar="DIR", help="default: runs/PROBLEM")
+    race.add_argument("--workers", type=_whole, metavar="N", help="processes; default: one a core")
+    race.set_defaults(run=_race)
+
+    explain = commands.add_parser("explain", help="an optimizer: idea, formula, options, source")
+    explain.add_argument("optimizer", metavar="OPTIMIZER", help="one of: thalweg list")
+    explain.add_argument("--latex", action="store_true", help="only the formula, as LaTeX")
+    explain.set_defaults(run=_explain)
+
+    listing = commands.add_parser("list", help="the optimizers and the problems")
+    listing.set_defaults(run=_list)
+
+    bench = commands.add_parser("bench", help="time the steps, beside torch and the memory's speed")
+    bench.add_argument("--optimizers", default="all", metavar="NAMES", help="all, or sgd,adam,…")
+    bench.add_argument("--models", default="all", metavar="NAMES", help="all, or mlp,resnet50,gpt2")
+    bench.add_argument("--engines", default="all", metavar="NAMES", help="all, or fused,plain")
+    bench.add_argument("--json", action="store_true", help="print everything as JSON")
+    bench.set_defaults(run=_bench)
+    return parser
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+_whole.__name__ = "whole number"  # what argparse calls it in a message
+
+
+def _race(options: argparse.Namespace) -> int:
+    from thalweg import lab
+    from thalweg.lab.store import Unusable
+
+    try:
+        plan = lab.plan(
+            options.problem, options.optimizers, options.seeds, options.rates, options.epochs
+        )
+    except ValueError as e:
+        raise Mistake(str(e)) from None
+    out = options.out or Path("runs") / plan.problem.name
+    command = _again(options)
+    with _lab():
+        from thalweg.report import console, page
+
+        try:
+            with console.watching(plan) as progress:
+                verdict = lab.race(plan, out, options.workers, progress)
+        except Unusable as e:
+            raise Mistake(str(e)) from None
+        except KeyboardInterrupt:
+            print(f"\nInterrupted; nothing finished is lost. To go on:\n  {command}")
+            return 130
+        if not verdict.standings:
+            raise Mistake(verdict.sentence())
+        console.show(verdict)
+        try:
+            path = page.write(verdict, out, command)
+        except OSError as e:
+            raise Mistake(f"cannot write the report to {out}: {e.strerror}") from None
+    print(f"\nReport: {path}")
+    return 0
+
+
+def _again(options: argparse.Namespace) -> str:
+    """The command that does this race again, without what is as by default."""
+    words = ["thalweg", "race", options.problem]
+    defaults = _parser().parse_args(["race", options.problem])
+    for name in ("optimizers", "seeds", "rates", "epochs", "out"):
+        value = getattr(options, name)
+        if value != getattr(defaults, name):
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from thalweg.report.explain import explain
+
+    if options.optimizer == "all":
+        raise Mistake("explain takes one optimizer: thalweg list names them")
+    [algorithm] = _algorithms(options.optimizer)
+    found = explain(algorithm)
+    print(found.latex.aligned() if options.latex else found)
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    del options
+    from thalweg.optim.registry import ALGORITHMS
+    from thalweg.problems import PROBLEMS
+
+    width = max(map(len, (*ALGORITHMS, *PROBLEMS)))
+    print("Optimizers (thalweg explain NAME)")
+    for a in ALGORITHMS.values():
+        given = "".join(f", {k}={v!r}" for k, v in a.options.items())
+        print(f"  {a.name:<{width}}  optim.{a.optimizer.__name__}(lr={a.lr:g}{given})")
+    print("\nProblems (thalweg race NAME)")
+    for p in PROBLEMS.values():
+        print(f"  {p.name:<{width}}  {p.title}: {p.score}{f' in {p.unit}' if p.unit else ''}")
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from thalweg.lab.bench import MODELS, Row, measure
+
+    models = _choices("model", options.models, MODELS)
+    engines = _choices("engine", options.engines, ("fused", "plain"))
+    algorithms = _algorithms(options.optimizers)
+
+    def tell(row: Row) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\033[K{row.model} {row.algorithm} {row.engine}", end="", file=sys.stderr)
+
+    bench = measure(algorithms, models, engines, tell)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    if options.json:
+        print(json.dumps(bench.as_dict(), indent=2))
+        return 0
+    with _lab():
+        from thalweg.report import speed
+
+        speed.show(bench)
+    return 0
+
+
+def _algorithms(names: str) -> list[Algorithm]:
+    from thalweg.optim.registry import ALGORITHMS
+
+    return [ALGORITHMS[n] for n in _choices("optimizer", names, ALGORITHMS)]
+
+
+def _choices(what: str, names: str, known: Iterable[str]) -> list[str]:
+    """What a comma-separated list names, each once; ``all`` is everything."""
+    from thalweg.lab.plan import known as check
+
+    if names == "all":
+        return list(known)
+    try:
+        return list(dict.fromkeys(check(what, n.strip(), known) for n in names.split(",")))
+    except ValueError as e:
+        raise Mistake(str(e)) from None
+
+
+@contextmanager
+def _lab() -> Iterator[None]:
+    """Where the lab's libraries are needed: one line says how to get them."""
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        raise Mistake(f"this needs {e.name}: pip install 'thalweg[lab]'") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

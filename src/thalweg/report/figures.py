@@ -1,0 +1,215 @@
+"""The figures of a race: each a function of the verdict, each about one question."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from thalweg.lab import Verdict
+from thalweg.lab.verdict import Standing
+from thalweg.problems import Problem
+from thalweg.report.theme import FAINT, GREY, INK, canvas, colours, label_ends, theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Curve = Literal["train", "validation"]
+LABELS = 0.27  # of a figure's width, for the names at line ends
+
+
+def loss(verdict: Verdict, curve: Curve) -> Figure:
+    """How fast: loss against epoch at each one's best rate, median and range of the seeds."""
+    from matplotlib.ticker import MaxNLocator
+
+    with theme():
+        figure, axes = canvas(5.2, 3.5)
+        _room_for_labels(figure)
+        colour = colours([s.algorithm for s in verdict.standings])
+        ends = []
+        for rank, s in reversed(list(enumerate(verdict.standings))):
+            middle, low, high = _bands([getattr(o, f"{curve}_curve") for o in s.outcomes])
+            if not middle:
+                continue
+            x, c = range(len(middle)), colour[s.algorithm.name]
+            over = 3 + len(verdict.standings) - rank
+            axes.fill_between(x, low, high, color=c, alpha=0.15, linewidth=0, zorder=over)
+            axes.plot(x, middle, color=c, zorder=over + 0.5)
+            ends.append((x[-1], middle[-1], s.algorithm.title, c))
+        axes.set_yscale("log")
+        _plain_log(axes.yaxis)
+        axes.set_xlim(0, max((e[0] for e in ends), default=1))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("training loss" if curve == "train" else "validation loss")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(visible=False, axis="x")
+        _settle(figure)
+        label_ends(axes, ends)
+        return figure
+
+
+def rate(verdict: Verdict, standing: Standing, size: tuple[float, float] = (3.7, 2.6)) -> Figure:
+    """How sensitive: one algorithm's validation score against its learning rate, the others' behind
+    it in grey."""
+    with theme():
+        figure, axes = canvas(*size)
+        _rate(axes, verdict, standing)
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel(_score_name(verdict.plan.problem, "validation"))
+        return figure
+
+
+def rates(verdict: Verdict) -> Figure:
+    """All of :func:`rate` on one sheet."""
+    from matplotlib.figure import Figure
+
+    with theme():
+        n = len(verdict.standings)
+        columns = min(3, n)
+        rows = math.ceil(n / columns)
+        figure = Figure(figsize=(3.7 * columns, 2.6 * rows + 0.3), layout="constrained")
+        grid: Any = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for axes in grid.flat[n:]:
+            axes.set_visible(False)
+        for axes, s in zip(grid.flat, verdict.standings, strict=False):
+            _rate(axes, verdict, s)
+            axes.set_title(s.algorithm.title, loc="left", fontsize=11, color=INK, weight="bold")
+            axes.tick_params(labelbottom=True)
+        figure.supxlabel("learning rate", fontsize=11, color=FAINT)
+        figure.supylabel(_score_name(verdict.plan.problem, "validation"), fontsize=11, color=FAINT)
+        return figure
+
+
+def differences(verdict: Verdict) -> Figure:
+    """Who can be told apart: the difference in test score to the leader, with its interval."""
+    with theme():
+        n = len(verdict.differences)
+        figure, axes = canvas(5.2, 0.9 + 0.42 * n)
+        colour = colours([s.algorithm for s in verdict.standings])
+        finite = [
+            x for d in verdict.differences for x in (d.mean, d.low, d.high) if math.isfinite(x)
+        ]
+        reach = 1.1 * max([abs(x) for x in finite], default=1.0) or 1.0
+        axes.axvline(0, color=INK, linewidth=1)
+        for row, d in enumerate(verdict.differences):
+            c = colour[d.algorithm.name]
+            if not math.isfinite(d.mean):
+                axes.text(reach, row, "diverged ", color=FAINT, ha="right", va="center")
+                continue
+            low, high = max(d.low, -reach), min(d.high, reach)
+            axes.plot([low, high], [row, row], color=c, linewidth=2)
+            face = c if d.told_apart else "white"
+            axes.plot(d.mean, row, "o", color=c, markerfacecolor=face, markersize=7, zorder=4)
+        axes.set_yticks(range(n), [d.algorithm.title for d in verdict.differences])
+        axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=10.5)
+        axes.set_ylim(n - 0.5, -0.5)
+        axes.set_xlim(-reach, reach)
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        p = verdict.plan.problem
+        unit = "points" if p.unit == "%" else p.unit
+        axes.set_xlabel(
+            f"test {p.score}: behind {verdict.standings[0].algorithm.title} by"
+            + (f" ({unit})" if unit else "")
+        )
+        return figure
+
+
+def _rate(axes: Axes, verdict: Verdict, standing: Standing) -> None:
+    from matplotlib.ticker import NullLocator
+
+    p = verdict.plan.problem
+    _score_scale(axes, verdict)
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    for s in verdict.standings:
+        if s is not standing:
+            rates_, means = _means(s, p)
+            axes.plot(rates_, means, color=GREY, linewidth=1, alpha=0.55, zorder=2)
+    c = colours([s.algorithm for s in verdict.standings])[standing.algorithm.name]
+    c = FAINT if c == GREY else c
+    rates_, means = _means(standing, p)
+    axes.plot(rates_, means, color=c, zorder=4)
+    for r, scores in standing.scores.items():
+        axes.plot([r] * len(scores), scores, ".", color=c, markersize=4, alpha=0.6, zorder=3)
+    axes.plot(
+        standing.rate, standing.validation, "o",
+        color=c, markersize=8, markeredgecolor="white", markeredgewidth=1.5, clip_on=False,
+        zorder=5,
+    )  # fmt: skip
+    axes.grid(visible=False, axis="x")
+
+
+def _means(s: Standing, p: Problem) -> tuple[list[float], list[float]]:
+    pairs = [(r, statistics.fmean(x)) for r, x in sorted(s.scores.items())]
+    pairs = [(r, m) for r, m in pairs if math.isfinite(m)]
+    return [r for r, _ in pairs], [m for _, m in pairs]
+
+
+def _score_scale(axes: Axes, verdict: Verdict) -> None:
+    """Equal steps for equal factors: of the error for a percentage, of the score elsewhere."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    p = verdict.plan.problem
+    found = [x for s in verdict.standings for xs in s.scores.values() for x in xs]
+    found = [x for x in found if math.isfinite(x)] or [0.0, 1.0]
+    if p.unit == "%":
+        import numpy as np
+
+        def forward(x: Any) -> Any:
+            return -np.log10(np.clip(100.5 - np.asarray(x, dtype=float), 1e-3, None))
+
+        axes.set_yscale("function", functions=(forward, lambda y: 100.5 - 10.0 ** (-np.asarray(y))))
+        ticks = [t for t in (50, 80, 90, 95, 98, 99, 100) if t <= max(found) + 1]
+        axes.yaxis.set_major_locator(FixedLocator([0, *ticks]))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.set_ylim(0, min(100.3, max(found) + 0.6))
+    elif min(found) > 0:
+        axes.set_yscale("log")
+        _plain_log(axes.yaxis)
+
+
+def _score_name(p: Problem, split: str) -> str:
+    return f"{split} {p.score}{f' ({p.unit})' if p.unit else ''}"
+
+
+def _bands(
+    curves: Sequence[Sequence[float]],
+) -> tuple[list[float], list[float], list[float]]:
+    """Median, least and greatest over seeds, as far as all of them got."""
+    points = [[x for x in xs if x > 0] for xs in zip(*curves, strict=False)]
+    points = [xs for xs in points if xs]
+    return (
+        [statistics.median(x) for x in points],
+        [min(x) for x in points],
+        [max(x) for x in points],
+    )
+
+
+def _plain_log(axis: Any) -> None:
+    """0.01, 0.1, 1 on a logarithmic axis, and 10⁻⁶ only where that is shorter."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
+    def name(x: float, _: Any) -> str:
+        power = round(math.log10(x))
+        return f"{x:g}" if -4 <= power <= 4 else f"$10^{{{power}}}$"
+
+    axis.set_major_formatter(FuncFormatter(name))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
+
+
+def _room_for_labels(figure: Figure) -> None:
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0, 0, 1 - LABELS, 1))
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out now: labels are placed by where the axes lie."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()

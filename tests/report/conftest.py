@@ -1,0 +1,48 @@
+"""A verdict that is quick to make and has everything a report must show."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from thalweg import lab
+from thalweg.lab.trial import Outcome
+from thalweg.optim.registry import ALGORITHMS
+from thalweg.problems import PROBLEMS
+
+
+def outcome(trial, rank):
+    """Numbers as a training might give: a bowl in the rate, noise by seed, at last divergence."""
+    noise = random.Random(f"{trial.algorithm}{trial.rate}{trial.seed}").gauss
+    off = math.log10(trial.rate / ALGORITHMS[trial.algorithm].lr)
+    if off > 1.9:
+        worst = PROBLEMS[trial.problem].worst
+        return Outcome(
+            worst, worst, 40, 0.1, diverged=True, train_curve=(2.3,), validation_curve=(2.3,)
+        )
+    score = 97 - rank - 8 * off * off + noise(0, 0.3)
+    curve = tuple(2.3 * math.exp(-k * (1 - 0.1 * rank) / 2) + 0.05 for k in range(trial.epochs + 1))
+    return Outcome(
+        score, score - 0.5, 34 * trial.epochs, 0.1, train_curve=curve,
+        validation_curve=tuple(1.2 * x for x in curve),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def make():
+    """A verdict of a race that nobody ran, from the arguments of ``lab.plan``."""
+
+    def verdict(*arguments, **more):
+        plan = lab.plan(*arguments, **more)
+        names = [a.name for a in plan.algorithms]
+        outcomes = {t: outcome(t, names.index(t.algorithm) / len(names)) for t in plan.trials()}
+        return lab.verdict(plan, outcomes)
+
+    return verdict
+
+
+@pytest.fixture(scope="session")
+def race(make):
+    return make("digits")

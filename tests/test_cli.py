@@ -1,0 +1,193 @@
+"""The command line as people use it, mistakes included."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from thalweg import cli
+from thalweg.lab import bench
+from thalweg.optim.registry import ALGORITHMS
+from thalweg.problems import PROBLEMS
+
+SMALL = ["race", "least-squares", "--optimizers", "sgd,adam", "--seeds", "1", "--rates", "3"]
+
+
+def thalweg(*arguments):
+    return [sys.executable, "-m", "thalweg.cli", *map(str, arguments)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["race", "digit"], "did you mean 'digits'"),
+        (["race", "digits", "--optimizers", "adm"], "did you mean 'adam'"),
+        (["race", "digits", "--optimizers", ""], "no optimizer ''"),
+        (["race", "digits", "--seeds", "0"], "--seeds: must be at least 1, not 0"),
+        (["race", "digits", "--rates", "four"], "--rates: invalid whole number value: 'four'"),
+        (["race", "digits", "--rates", "4"], "rates must be odd"),
+        (["race", "digits", "--epochs", "-1"], "--epochs: must be at least 1, not -1"),
+        (["race", "digits", "--speed", "9"], "--speed"),
+        (["race"], "PROBLEM"),
+        (["explain", "adamv"], "did you mean 'adam"),
+        (["explain", "all"], "one optimizer"),
+        (["bench", "--models", "gpt3"], "did you mean 'gpt2'"),
+        (["bench", "--engines", "turbo"], "no engine 'turbo'"),
+        (["rase"], "'rase'"),
+        ([], "COMMAND"),
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_one_line_and_exit_code_two(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("thalweg: ")
+    assert said in captured.err
+    assert not list(tmp_path.iterdir())
+
+
+def occupied_by_file(path):
+    path.write_text("mine")
+
+
+def other_version(path):
+    path.mkdir()
+    with sqlite3.connect(path / "race.sqlite") as db:
+        db.execute("CREATE TABLE trials (x)")
+        db.execute("PRAGMA user_version = 99")
+        db.execute(f"PRAGMA application_id = {0x7468616C}")
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [(occupied_by_file, "not a folder"), (other_version, "version 99")],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_a_folder_that_cannot_serve(spoil, said, tmp_path, capsys):
+    spoil(tmp_path / "out")
+    assert cli.main([*SMALL, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
+
+
+def test_a_race_ends_with_table_sentence_and_report(tmp_path, capsys):
+    arguments = [*SMALL, "--out", str(tmp_path / "a b")]
+    assert cli.main(arguments) == 0
+    out = capsys.readouterr().out
+    for words in ("6 of 6 trainings", "best", "told", "SGD", "Adam", "report.html"):
+        assert words in out
+    page = (tmp_path / "a b" / "report.html").read_text()
+    again = f"thalweg {' '.join(SMALL)} --out '{tmp_path}/a b'"
+    assert again in html.unescape(page)
+    assert cli.main(arguments) == 0
+    assert "6 of 6 trainings were already there" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are another thing there")
+def test_ctrl_c_leaves_a_race_that_goes_on(tmp_path):
+    arguments = ["race", "digits", "--optimizers", "sgd", "--out", tmp_path / "run"]
+    race = subprocess.Popen(thalweg(*arguments), stdout=subprocess.PIPE, text=True)
+    store = tmp_path / "run" / "race.sqlite"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (store.exists() and store.stat().st_size > 20_000):
+        time.sleep(0.05)
+    race.send_signal(signal.SIGINT)
+    out, _ = race.communicate(timeout=60)
+    assert race.returncode == 130
+    command = f"thalweg race digits --optimizers sgd --out {tmp_path / 'run'}"
+    assert out.rstrip().endswith(command)
+    assert "Traceback" not in out
+    done = subprocess.run(
+        thalweg(*arguments), capture_output=True, text=True, timeout=120, check=True
+    )
+    found = re.search(r"(\d+) of 27 trainings were already there", done.stdout)
+    assert found is not None
+    assert 0 < int(found[1]) < 27
+
+
+def test_list_names_everything(capsys):
+    assert cli.main(["list"]) == 0
+    out = capsys.readouterr().out
+    for name in (*ALGORITHMS, *PROBLEMS):
+        assert re.search(rf"^  {re.escape(name)} ", out, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_explain_has_every_part(name, capsys):
+    assert cli.main(["explain", name]) == 0
+    out = capsys.readouterr().out
+    for part in ("Update, with g", "w ← ", "State:", "lr = ", "engine = auto", "disagree", "Ref"):
+        assert part in out
+    assert max(map(len, out.splitlines())) <= 100
+    assert "``" not in out
+    assert cli.main(["explain", name, "--latex"]) == 0
+    latex = capsys.readouterr().out
+    assert latex.startswith(r"\begin{aligned}")
+    assert r"w &\gets w" in latex
+    assert latex.count("{") == latex.count("}")
+
+
+def test_bench_prints_json(capsys, monkeypatch):
+    monkeypatch.setattr(bench, "STREAM", 100_000)
+    assert cli.main(["bench", "--optimizers", "adam", "--models", "mlp", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    fused, plain = found["rows"]
+    assert (fused["engine"], plain["engine"]) == ("fused", "plain")
+    assert (fused["weights"], fused["tensors"]) == (79_510, 4)
+    assert fused["bytes_per_weight"] == 28
+    assert set(fused["torch"]) == {"loop", "foreach", "fused"}
+    assert {i["optimizer"].split()[0] for i in found["iterations"]} == {"thalweg", "torch"}
+    assert all(0 < i["step_share"] < 1 for i in found["iterations"])
+
+
+def test_bench_prints_a_table(capsys, monkeypatch):
+    monkeypatch.setattr(bench, "STREAM", 100_000)
+    arguments = ["bench", "--optimizers", "rmsprop", "--models", "mlp", "--engines", "fused"]
+    assert cli.main(arguments) == 0
+    out = capsys.readouterr().out
+    for words in ("mlp", "0.07951 million weights", "rmsprop", "GB/s", "training iteration"):
+        assert words in out
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    done = subprocess.run(
+        f"{' '.join(thalweg('explain', 'adam'))} | head -1",
+        shell=True, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout == "Adam\n"
+    assert done.stderr == ""
+
+
+WITHOUT = """
+import sys
+for name in ("rich", "jinja2", "matplotlib", "sklearn", "scipy"):
+    sys.modules[name] = None
+from thalweg import cli
+assert cli.main(["list"]) == 0
+assert cli.main(["explain", "adam"]) == 0
+sys.exit(cli.main(["race", "digits"]))
+"""
+
+
+def test_without_the_lab_one_line_says_what_to_install(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT],
+        capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'thalweg[lab]'" in done.stderr
+    assert not list(tmp_path.iterdir())
