@@ -90,7 +90,8 @@ def test_numbers_follow_ieee(name):
 def test_powers_follow_ieee(a, b):
     with np.errstate(all="ignore"):
         wanted = float(np.power(np.float64(a), np.float64(b)))
-    np.testing.assert_equal(abs(float(Number(a) ** Number(b))), abs(wanted))
+    # NumPy's pow and the C library's may differ in the last bit.
+    np.testing.assert_allclose(abs(float(Number(a) ** Number(b))), abs(wanted), rtol=2.3e-16)
 
 
 def test_scalar_words_do_not_raise():

@@ -44,6 +44,11 @@ class Work:
         """Symbol -> key in torch's state, for the states that these options need."""
         return {s: self.rule.state[s] for s in self.graph.states}
 
+    @property
+    def scalar_keys(self) -> dict[str, str]:
+        """Likewise for the states that have one value per parameter."""
+        return {s: self.rule.state[s] for s in self.graph.new_scalars}
+
 
 class Batch(Protocol):
     """Parameters that one engine steps together."""

@@ -115,12 +115,17 @@ class FusedBatch:
             self.steps[i] = float(s.state["step"]) if "step" in s.state else float(not s.fresh)
             if "step" in s.state:
                 s.state["step"] = self.steps[i]
+        self.column = {name: i for i, name in enumerate(self.kernel.columns)}
+        scalars = work.scalar_keys
+        self.hyperparameters = [n for n in self.column if " " not in n and n not in scalars]
+        cells = torch.zeros(max(1, len(self.column)), len(slots), dtype=torch.float64)
+        for name, key in scalars.items():
+            for cell, slot in zip(cells[self.column[name]], slots, strict=True):
+                cell.fill_(float(slot.state[key]))
+                slot.state[key] = cell
+        self.table: Array = cells.numpy()
         self.dicts = [s.state for s in slots]
         self.contents = [x for d in self.dicts for x in d.values()]
-
-        self.column = {name: i for i, name in enumerate(self.kernel.columns)}
-        self.hyperparameters = [n for n in self.column if " " not in n]
-        self.table = np.zeros((max(1, len(self.column)), len(slots)))
         self._set("count tensor", self.sizes)
         groups = sorted({s.group for s in slots})
         self.groups = {g: [i for i, s in enumerate(slots) if s.group == g] for g in groups}
@@ -209,6 +214,8 @@ class FusedBatch:
                     # Adds in chunk order, as the sum above does: the same bits for any threads.
                     found = np.bincount(self.plan.row, weights=sums, minlength=len(self.slots))
                 self._set(column(r), found)
+        if self.kernel.tail is not None:
+            self.kernel.tail(self.plan.addresses[0])
         if self.copies:
             self.copies.clear()
 

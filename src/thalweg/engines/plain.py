@@ -70,6 +70,20 @@ class _Tensors:
     def sign(self, x: Tensor) -> Tensor:
         return torch.where(x.isnan(), x, x.sign())
 
+    def cbrt(self, x: Tensor) -> Tensor:
+        # The exponent is a third up to rounding, and the power off by log(x) of that: one step of
+        # Newton's brings it back.
+        size = x.abs()
+        y = size ** (1 / 3)
+        y = torch.where((y > 0) & (y < math.inf), y - (y - size / (y * y)) / 3, y)
+        return y.copysign(x)
+
+    def exp(self, x: Tensor) -> Tensor:
+        return x.exp()
+
+    def log(self, x: Tensor) -> Tensor:
+        return x.log()
+
     def where(self, condition: Any, a: Any, b: Any) -> Any:
         if not isinstance(condition, Tensor):
             return a if condition else b
@@ -147,14 +161,18 @@ class PlainBatch:
         _context.reductions.asked = 0
         x = {s: real(t).to(wide) for s, t in tensors.items()}
         step = float(slot.state["step"]) + 1 if "step" in slot.state else 1 + (not slot.fresh)
-        w, new = self.work.rule.update(x["w"], real(g).to(wide), x, {**h, "step": Number(step)})
+        scalars = {s: Number(float(slot.state[k])) for s, k in self.work.scalar_keys.items()}
+        h = {**h, "step": Number(step)}
+        w, new = self.work.rule.update(x["w"], real(g).to(wide), {**x, **scalars}, h)
         return w, new, rows
 
-    def _store(self, slot: Slot, w: Tensor, new: dict[str, Tensor], rows: Rows) -> None:
+    def _store(self, slot: Slot, w: Tensor, new: dict[str, Any], rows: Rows) -> None:
         slot.fresh = False
         if "step" in slot.state:
             slot.state["step"] += 1
         keys = self.work.keys
+        for s, k in self.work.scalar_keys.items():
+            slot.state[k].fill_(float(new.pop(s)))
         for old, x in ((slot.param, w), *((slot.state[keys[s]], x) for s, x in new.items())):
             value = torch.view_as_complex(x.contiguous()) if old.is_complex() else x
             if rows is ...:
@@ -164,7 +182,7 @@ class PlainBatch:
 
 
 Rows = tuple[Tensor, ...] | EllipsisType
-_Result = tuple[Tensor, dict[str, Tensor], Rows]
+_Result = tuple[Tensor, dict[str, Any], Rows]
 
 
 def _compute_dtype(param: Tensor) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""Which trials a race consists of: every algorithm gets as many learning rates and the same seeds."""
+"""Which trials a race consists of: as many learning rates and the same seeds for everyone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from thalweg.optim.registry import ALGORITHMS, Algorithm
 from thalweg.problems import PROBLEMS, Problem
 
 RATIO = 10**0.5  # between neighbouring rates: half a decade
+MOST_RATES = 99  # 49 decades; some way beyond, rates leave what a float can hold
 FORMAT = 1  # raised whenever a trial of the same name would give other numbers
 
 
@@ -82,25 +83,32 @@ def plan(
         rates: learning rates per optimizer, odd so that the customary one is the middle.
         epochs: passes over the training data; None takes the problem's own number.
     """
-    chosen = _known("problem", problem, PROBLEMS)
+    chosen = known("problem", problem, PROBLEMS)
     if isinstance(optimizers, str):
         optimizers = list(ALGORITHMS) if optimizers == "all" else optimizers.split(",")
-    names = list(dict.fromkeys(_known("optimizer", n.strip(), ALGORITHMS) for n in optimizers))
+        optimizers = [name.strip() for name in optimizers]
+    names = list(dict.fromkeys(known("optimizer", n, ALGORITHMS) for n in optimizers))
     if not names:
         raise ValueError("optimizers must name at least one")
     epochs = PROBLEMS[chosen].epochs if epochs is None else epochs
     for argument, value in (("seeds", seeds), ("rates", rates), ("epochs", epochs)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"{argument} must be a whole number, not {value!r}")
         if value < 1:
             raise ValueError(f"{argument} must be at least 1, not {value}")
     if rates % 2 == 0:
-        raise ValueError(f"rates must be odd, so that the customary rate is the middle, not {rates}")
+        raise ValueError(
+            f"rates must be odd, so that the customary rate is the middle, not {rates}"
+        )
+    if rates > MOST_RATES:
+        raise ValueError(f"rates must be at most {MOST_RATES}, not {rates}")
     return Plan(PROBLEMS[chosen], tuple(ALGORITHMS[n] for n in names), seeds, rates, epochs)
 
 
-def _known(what: str, name: str, known: Iterable[str]) -> str:
+def known(what: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
     if name in names:
         return name
-    near = difflib.get_close_matches(name.lower(), names, 1, 0.4)
+    near = difflib.get_close_matches(str(name).lower(), names, 1, 0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"there is no {what} {name!r}{hint} (there are: {', '.join(names)})")

@@ -34,14 +34,18 @@ def race(
             whenever one has arrived.
 
     Raises:
+        ValueError: there must be at least one worker.
         thalweg.lab.store.Unusable: the folder cannot be written or belongs to somebody else.
     """
+    workers = cores() if workers is None else workers
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}")
     trials = plan.trials()
     with Store(Path(out)) as store:
         outcomes: Outcomes = store.get(trials)
         progress(outcomes, len(trials))
         missing = [t for t in trials if t not in outcomes]
-        with closing(run(missing, workers or cores())) as arriving:
+        with closing(run(missing, workers)) as arriving:
             for trial, outcome in arriving:
                 store.put(trial, outcome)
                 outcomes[trial] = outcome

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import queue
+import sys
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -37,59 +43,69 @@ class Outcome:
 
 
 def train(trial: Trial) -> Outcome:
-    """Run a trial on one thread, so that its numbers do not depend on the machine's load."""
+    """Run a trial."""
     start = time.perf_counter()
-    problem, algorithm = PROBLEMS[trial.problem], ALGORITHMS[trial.algorithm]
+    problem = PROBLEMS[trial.problem]
     task = problem.start(trial.seed)
-    optimizer = algorithm.build(task.model.parameters(), lr=trial.rate)
+    make: Any = ALGORITHMS[trial.algorithm].optimizer  # every class has its own constructor
+    optimizer = make(task.model.parameters(), lr=trial.rate, **json.loads(trial.options))
     curves: tuple[list[float], list[float]] = ([], [])
     steps = 0
-    diverged = not _record(task, curves)
+    going = _record(task, curves)
     for _ in range(trial.epochs):
+        if not going:
+            break
         for batch in task.batches():
             optimizer.zero_grad()
             task.loss(batch).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             steps += 1
-        if not _record(task, curves):
-            diverged = True
-            break
-    validation = problem.worst if diverged else task.evaluate("validation")[1]
-    test = problem.worst if diverged else task.evaluate("test")[1]
+        going = _record(task, curves)
+    validation, test = (task.evaluate(part)[1] for part in ("validation", "test"))
+    diverged = not (going and math.isfinite(validation) and math.isfinite(test))
+    if diverged:
+        validation = test = problem.worst
     seconds = time.perf_counter() - start
     return Outcome(validation, test, steps, seconds, diverged, "", *map(tuple, curves))
 
 
 def _record(task: Task, curves: tuple[list[float], list[float]]) -> bool:
     """Add a point to both curves; False if there is nothing to go on with."""
-    for curve, split in zip(curves, ("train", "validation"), strict=True):
-        loss, _ = task.evaluate(split)  # type: ignore[arg-type]
-        if not math.isfinite(loss):
-            return False
+    losses = task.evaluate("train")[0], task.evaluate("validation")[0]
+    if not all(map(math.isfinite, losses)):
+        return False
+    for curve, loss in zip(curves, losses, strict=True):
         curve.append(loss)
     return True
 
 
 def serve() -> None:
-    """A worker: a trial a line on standard input, an outcome a line on standard output, until the
-    input ends, which it does when the process that started the worker is gone."""
-    import json
-    import os
-    import sys
-
-    torch.set_num_threads(1)
+    """A worker: a trial a line on standard input, a line on standard output when it is ready and
+    an outcome a line from then on. It ends with its input, in the middle of a trial if need be:
+    then the process that started it is gone, or has no more use for it."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not look like an answer
-    for line in sys.stdin:
+    torch.set_num_threads(1)  # a trial's numbers do not depend on how many cores are free
+    trials: queue.SimpleQueue[Trial] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(trials,), daemon=True).start()
+    _answer(answers, "ready")
+    while True:
+        trial = trials.get()
         try:
-            outcome = train(Trial(**json.loads(line)))
+            outcome = train(trial)
         except Exception as e:  # told to the user as the trial's outcome
-            outcome = Outcome(error=f"{type(e).__name__}: {e}")
-        try:
-            print(json.dumps(vars(outcome)), file=answers, flush=True)
-        except BrokenPipeError:
-            return
+            outcome = Outcome(error=f"{type(e).__name__}: {' '.join(str(e).split())}")
+        _answer(answers, vars(outcome))
 
 
-if __name__ == "__main__":
-    serve()
+def _listen(trials: queue.SimpleQueue[Trial]) -> None:
+    try:
+        for line in sys.stdin:
+            trials.put(Trial(**json.loads(line)))
+    finally:
+        os._exit(0)
+
+
+def _answer(answers: TextIO, what: Any) -> None:
+    with suppress(BrokenPipeError):  # nobody listens: the input has ended, too
+        print(json.dumps(what), file=answers, flush=True)

@@ -172,6 +172,11 @@ class Optimizer(torch.optim.Optimizer):
             x = torch.zeros_like(p, dtype=self._state_dtype(p, group), requires_grad=False)
             real(x).fill_(value)
             state[self.rule.state[s]] = x
+        for s in graph.new_scalars:
+            if self.rule.state[s] not in state:
+                start = self.rule.start.get(s, 0.0)
+                value = float(group[start]) if isinstance(start, str) else start
+                state[self.rule.state[s]] = torch.tensor(value, dtype=torch.float64)
         return bool(missing)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -221,10 +226,16 @@ class Optimizer(torch.optim.Optimizer):
 
     def _loaded(self, p: Tensor, group: Group, given: Mapping[str, Any]) -> dict[str, Any]:
         state: dict[str, Any] = {}
+        scalars = {self.rule.state[s] for s in self.rule.scalar}
         for name, value in given.items():
-            if name == "step":
+            if name == "step" or name in scalars:
                 state[name] = torch.tensor(float(value), dtype=torch.float64)
             elif isinstance(value, Tensor) and name in self.rule.state.values():
+                if value.shape != p.shape:  # copy_ would spread it
+                    raise ValueError(
+                        f"the checkpoint's {name} has shape {tuple(value.shape)}, which does not "
+                        f"fit {self._name(p)}"
+                    )
                 x = torch.empty_like(p, dtype=self._state_dtype(p, group), requires_grad=False)
                 state[name] = x.copy_(value.to_dense())
             elif value is not None:
@@ -268,6 +279,10 @@ class Optimizer(torch.optim.Optimizer):
     def _engine(self, p: Tensor, group: Group, values: Values) -> str:
         """The engine for a parameter as its gradient is now."""
         engine = self._refuse(p, group)
+        if p.grad is not None and p.grad.shape != p.shape:
+            raise ValueError(
+                f"the gradient of {self._name(p)} has another shape, {tuple(p.grad.shape)}"
+            )
         if p.grad is None or p.grad.layout is torch.strided:
             return engine
         if p.grad.layout is not torch.sparse_coo or self.rule.sparse(values) == "refused":

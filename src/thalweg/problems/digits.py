@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +29,15 @@ def data() -> dict[Split, Batch]:
     train_x, val_x, train_y, val_y = train_test_split(
         rest_x, rest_y, test_size=0.25, random_state=SPLIT_SEED, stratify=rest_y
     )
-    parts = {"train": (train_x, train_y), "validation": (val_x, val_y), "test": (test_x, test_y)}
+    parts: dict[Split, Any] = {
+        "train": (train_x, train_y),
+        "validation": (val_x, val_y),
+        "test": (test_x, test_y),
+    }
     return {
         split: (torch.tensor(a / 16, dtype=torch.float32), torch.tensor(b, dtype=torch.int64))
         for split, (a, b) in parts.items()
-    }  # type: ignore[return-value]
+    }
 
 
 class Digits:
@@ -41,14 +46,12 @@ class Digits:
     def __init__(self, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):  # layers draw from the global generator
             torch.manual_seed(seed)
-            self.model: nn.Module = nn.Sequential(
-                nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10)
-            )
+            self.model: nn.Module = nn.Sequential(nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))
         self.order = torch.Generator().manual_seed(seed)
 
     def batches(self) -> Iterator[Batch]:
         x, y = data()["train"]
-        for rows in torch.randperm(len(x), generator=self.order).split(BATCH):
+        for rows in torch.split(torch.randperm(len(x), generator=self.order), BATCH):
             yield x[rows], y[rows]
 
     def loss(self, batch: Batch) -> Tensor:

@@ -37,14 +37,15 @@ def data() -> Batch:
 def solution() -> Tensor:
     """The weights (2, 1) with the smallest error, in closed form."""
     x, y = data()
-    return torch.linalg.lstsq(x, y).solution
+    found: Tensor = torch.linalg.lstsq(x, y).solution
+    return found
 
 
 def batches() -> Iterator[Batch]:
     """One epoch, in the lecture's order."""
     x, y = data()
-    rows = torch.from_numpy(np.random.RandomState(ORDER_SEED).permutation(len(x)))  # noqa: NPY002
-    for part in rows.split(BATCH):
+    rows = torch.from_numpy(np.random.RandomState(ORDER_SEED).permutation(len(x)))
+    for part in torch.split(rows, BATCH):
         yield x[part], y[part]
 
 
@@ -71,7 +72,8 @@ class LeastSquares:
 
     def loss(self, batch: Batch) -> Tensor:
         x, y = batch
-        return (self.model(x) - y).square().sum()
+        error: Tensor = self.model(x) - y
+        return error.square().sum()
 
     @torch.no_grad()
     def evaluate(self, split: Split) -> tuple[float, float]:

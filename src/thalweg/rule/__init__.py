@@ -8,14 +8,29 @@ from thalweg.rule.modifiers import (
     maximize,
 )
 from thalweg.rule.rule import Rule, rule
-from thalweg.rule.words import maximum, mean, minimum, norm, sign, sqrt, total, where
+from thalweg.rule.words import (
+    cbrt,
+    exp,
+    log,
+    maximum,
+    mean,
+    minimum,
+    norm,
+    sign,
+    sqrt,
+    total,
+    where,
+)
 
 __all__ = [
     "Rule",
+    "cbrt",
     "clip_global_norm",
     "decoupled_decay",
     "either",
+    "exp",
     "l2_decay",
+    "log",
     "maximize",
     "maximum",
     "mean",

@@ -86,6 +86,8 @@ class _Text:
         match word:
             case "sqrt":
                 return f"√({x[0]})" if not x[0].isalnum() else f"√{x[0]}"
+            case "cbrt":
+                return f"∛({x[0]})" if not x[0].isalnum() else f"∛{x[0]}"
             case "abs":
                 return f"|{x[0]}|"
             case "where":
@@ -129,6 +131,8 @@ class _Latex:
         match word:
             case "sqrt":
                 return rf"\sqrt{{{x[0]}}}"
+            case "cbrt":
+                return rf"\sqrt[3]{{{x[0]}}}"
             case "abs":
                 return rf"\left|{x[0]}\right|"
             case "where":
@@ -150,8 +154,9 @@ def _formula(rule: Rule, h: Values, style: _Text | _Latex) -> Formula:
     lines: list[tuple[str, str]] = []
     write = _Writer(style, symbols, known)
     # Arguments come first in a walk, so that what a line uses has been assigned above it.
-    names = {id(node): name for name, node in graph.outputs.items() if name != "w"}
-    roots = [graph.outputs[name] for name in (*graph.states, "w")]
+    assigned = {**graph.outputs, **graph.new_scalars}
+    names = {id(node): name for name, node in assigned.items() if name != "w"}
+    roots = [assigned[name] for name in (*graph.states, *graph.new_scalars, "w")]
     for node in walk(*roots):
         name = names.get(id(node)) or node.label
         if name and node.op not in ("tensor", "scalar") and node is not graph.outputs["w"]:
@@ -182,7 +187,7 @@ class _Writer:
             case "tensor":
                 return style.name(node.name), _ATOM
             case "scalar":
-                return style.name(self.symbols[node.name]), _ATOM
+                return style.name(self.symbols.get(node.name, node.name)), _ATOM
             case "add":
                 return f"{write(0, _SUM)} + {write(1, _SUM)}", _SUM
             case "sub":

@@ -10,10 +10,10 @@
         return m_hat / (sqrt(v_hat) + eps), {"m": m, "v": v}
 
 Positional parameters are tensors: ``w`` (weights) and ``g`` (gradient) where the rule needs them,
-every other name a state. Keyword-only parameters are scalars: hyperparameters, and ``step``, which
-counts from 1 for each parameter. The rule gives back a direction and the new state; the weights
-become ``w - lr * direction`` unless ``apply`` says otherwise. State that is not given back is not
-needed, and not allocated.
+every other name a state (``scalar=`` names those that have one value per parameter). Keyword-only
+parameters are scalars: hyperparameters, and ``step``, which counts from 1 for each parameter. The
+rule gives back a direction and the new state; the weights become ``w - lr * direction`` unless
+``apply`` says otherwise. State that is not given back is not needed, and not allocated.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Rule:
     state: Mapping[str, str]  # the rule's symbol -> the key in torch's state
     scalars: frozenset[str]  # names of the hyperparameters and options it reads
     apply: Callable[[Any, Any, Values], Any] = descend
+    # The states that have one value per parameter, not one per weight; kept in double precision.
+    scalar: frozenset[str] = frozenset()
     # The first value of a state: a number, or the name of the hyperparameter that gives it.
     start: Mapping[str, float | str] = field(default_factory=dict)
     # Whether `step` is kept beside the state; a rule that asks only for the first step need not.
@@ -93,12 +95,14 @@ def _trace(rule: Rule, options: tuple[tuple[str, str], ...]) -> Graph:
         else:
             values[name] = _STATIC.get(answer, answer[1:-1])
     values["step"] = Node("scalar", name="step", nonzero=True, asked=asked)
-    tensors = {k: Node("tensor", name=k) for k in ("w", "g", *rule.state)}
+    tensors = {
+        k: Node("scalar" if k in rule.scalar else "tensor", name=k) for k in ("w", "g", *rule.state)
+    }
     w, new = rule.update(tensors["w"], tensors["g"], {k: tensors[k] for k in rule.state}, values)
     outputs = {"w": lift(w), **{k: lift(n) for k, n in new.items()}}
     # A rate that passes through zero must not look like another rule: only answers count.
     answers = frozenset((k, v) for k, v in options if k in asked or v not in ("0", "x"))
-    return _graphs.setdefault((rule, answers), graph(outputs, tuple(rule.state)))
+    return _graphs.setdefault((rule, answers), graph(outputs, tuple(rule.state), rule.scalar))
 
 
 _graphs: dict[tuple[Rule, frozenset[tuple[str, str]]], Graph] = {}
@@ -114,8 +118,8 @@ def rule(
     """Make a :class:`Rule` of a function written as the paper writes it.
 
     ``state`` maps the function's symbols to keys of ``optimizer.state`` (a tuple uses the symbols
-    themselves); ``facts`` are further fields of :class:`Rule` (``start``, ``apply``, ``sparse``,
-    ``counts``).
+    themselves); ``facts`` are further fields of :class:`Rule` (``scalar``, ``start``, ``apply``,
+    ``sparse``, ``counts``).
     """
 
     def decorate(function: Callable[..., tuple[Any, dict[str, Any]]]) -> Rule:
@@ -137,6 +141,9 @@ def rule(
             here = {"w": w, "g": g, **s}
             return function(*(here.get(k) for k in tensors), **{k: h[k] for k in scalars})
 
+        facts["scalar"] = frozenset(facts.get("scalar", ()))
+        if unknown := facts["scalar"] - set(keys):
+            raise ValueError(f"{function.__name__}: scalar={tuple(unknown)} is not in state")
         names = frozenset((*scalars, "lr", *facts.pop("reads", ()))) - {"step"}
         return Rule(function.__name__, direct, keys, names, paper=paper, **facts)
 

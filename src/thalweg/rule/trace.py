@@ -149,6 +149,15 @@ class _Symbols:
     def sign(self, x: Any) -> Node:
         return Node("sign", lift(x))
 
+    def cbrt(self, x: Any) -> Node:
+        return Node("cbrt", lift(x))
+
+    def exp(self, x: Any) -> Node:
+        return Node("exp", lift(x))
+
+    def log(self, x: Any) -> Node:
+        return Node("log", lift(x))
+
     def where(self, condition: Any, a: Any, b: Any) -> Node:
         if isinstance(condition, bool):
             return lift(a if condition else b)
@@ -199,6 +208,7 @@ class Graph:
 
     outputs: Mapping[str, Node]
     states: tuple[str, ...]
+    new_scalars: Mapping[str, Node]  # state with one value per parameter: its next value
     scalars: tuple[str, ...]
     reductions: tuple[Node, ...]  # in the order in which the rule names them
     passes: tuple[Pass, ...]
@@ -231,21 +241,31 @@ def walk(*roots: Node) -> Iterator[Node]:
             stack.extend((a, False) for a in reversed(node.args))
 
 
-def graph(outputs: Mapping[str, Node], declared: tuple[str, ...]) -> Graph:
+def graph(
+    outputs: Mapping[str, Node], declared: tuple[str, ...], scalar: frozenset[str] = frozenset()
+) -> Graph:
     """Check what a rule gave back and plan its passes.
 
-    ``outputs`` holds ``"w"`` and the new state; a declared state that is read but not given back
-    raises, for its next value would be unknown.
+    ``outputs`` holds ``"w"`` and the new state, of which ``scalar`` has one value per parameter; a
+    declared state that is read but not given back raises, for its next value would be unknown.
     """
     nodes = list(walk(*outputs.values()))
-    read = [n.name for n in nodes if n.op == "tensor"]
     states = tuple(s for s in declared if s in outputs)
-    for name in read:
+    for name in (n.name for n in nodes if n.op == "tensor" or n.name in scalar):
         if name not in ("w", "g", *states):
             raise ValueError(f"the rule reads the state {name!r} but does not give it back")
+    new_scalars = {s: outputs[s] for s in states if s in scalar}
+    for name, node in new_scalars.items():
+        if node.elementwise:
+            raise ValueError(f"the state {name!r} has one value per parameter, not one per weight")
+    states = tuple(s for s in states if s not in scalar)
+    outputs = {k: n for k, n in outputs.items() if k not in scalar}
     reductions = tuple(sorted((n for n in nodes if n.op == "total"), key=lambda n: n.serial))
-    scalars = tuple(dict.fromkeys(n.name for n in nodes if n.op == "scalar"))
-    return Graph(outputs, states, scalars, reductions, _plan(outputs, states, reductions))
+    scalars = tuple(
+        dict.fromkeys(n.name for n in nodes if n.op == "scalar" and n.name not in scalar)
+    )
+    passes = _plan(outputs, states, reductions)
+    return Graph(outputs, states, new_scalars, scalars, reductions, passes)
 
 
 def _plan(

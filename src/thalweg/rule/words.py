@@ -20,6 +20,9 @@ class Dialect(Protocol):
 
     def sqrt(self, x: Any) -> Any: ...
     def sign(self, x: Any) -> Any: ...
+    def cbrt(self, x: Any) -> Any: ...
+    def exp(self, x: Any) -> Any: ...
+    def log(self, x: Any) -> Any: ...
     def where(self, condition: Any, a: Any, b: Any) -> Any: ...
     def maximum(self, a: Any, b: Any) -> Any: ...
     def minimum(self, a: Any, b: Any) -> Any: ...
@@ -52,6 +55,21 @@ def sqrt(x: Any) -> Any:
 def sign(x: Any) -> Any:
     """-1, 0 or 1; NaN stays NaN."""
     return _dialect(x).sign(x)
+
+
+def cbrt(x: Any) -> Any:
+    """Real cube root, of negative numbers too."""
+    return _dialect(x).cbrt(x)
+
+
+def exp(x: Any) -> Any:
+    """Exponential function; meant for scalars, where it is taken once a step."""
+    return _dialect(x).exp(x)
+
+
+def log(x: Any) -> Any:
+    """Natural logarithm; -infinity at zero, NaN below. Meant for scalars, as :func:`exp`."""
+    return _dialect(x).log(x)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
@@ -161,6 +179,15 @@ class _Numbers:
 
     def sign(self, x: float) -> Number:
         return Number(x if math.isnan(x) or x == 0 else math.copysign(1.0, x))
+
+    def cbrt(self, x: float) -> Number:
+        return Number(math.cbrt(x))
+
+    def exp(self, x: float) -> Number:
+        return Number(math.exp(x) if x < 709.8 or math.isnan(x) else math.inf)
+
+    def log(self, x: float) -> Number:
+        return Number(math.log(x) if x > 0 else -math.inf if x == 0 else math.nan)
 
     def where(self, condition: bool, a: float, b: float) -> Number:
         return Number(a if condition else b)

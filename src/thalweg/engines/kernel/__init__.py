@@ -8,9 +8,12 @@ For every pass over memory the graph gives two functions, printed as LLVM IR:
 ``sweep``  takes chunks of memory from a shared counter until none is left: load, compute in
            float32 (float64) registers, reduce, store.
 
-A third, ``run``, is both, the sweep on as many OpenMP threads as it is told. LLVM's own vectoriser
-does the rest. From graph to machine code takes some tens of milliseconds, so kernels are compiled
-where they are needed and never kept on disk.
+``tail``   once a step, over the rows, after the last pass: the state that has one value per
+           parameter.
+
+Another, ``run``, is head and sweep, the sweep on as many OpenMP threads as it is told. LLVM's own
+vectoriser does the rest. From graph to machine code takes some tens of milliseconds, so kernels are
+compiled where they are needed and never kept on disk.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from llvmlite import ir
 
 from thalweg.engines.kernel import machine
 from thalweg.engines.kernel.expressions import DOUBLE, FLOAT
-from thalweg.engines.kernel.loops import print_head, print_run, print_sweep
+from thalweg.engines.kernel.loops import print_head, print_run, print_sweep, print_tail
 from thalweg.rule.trace import Graph, Node, column, walk
 
 __all__ = ["CompiledPass", "Kernel", "compile", "machine"]
@@ -50,6 +53,7 @@ class Kernel:
     the order of the table that ``head`` reads."""
 
     passes: tuple[CompiledPass, ...]
+    tail: Function | None  # after the passes, where there is state with one value per parameter
     columns: tuple[str, ...]
     ir: str
     keep: Any  # the library that holds the code
@@ -65,13 +69,17 @@ def compile(graph: Graph, formats: tuple[tuple[str, str], ...]) -> Kernel:
     coefficients = [
         print_sweep(module, number, graph, stored, wide) for number in range(len(graph.passes))
     ]
-    leaves = [n for c in coefficients for n in walk(*c) if n.op in ("scalar", "total", "count")]
-    columns = tuple(dict.fromkeys(name for name in map(column, leaves) if name != "step"))
+    roots = [*(n for c in coefficients for n in c), *graph.new_scalars.values()]
+    leaves = [column(n) for n in walk(*roots) if n.op in ("scalar", "total", "count")]
+    columns = tuple(dict.fromkeys(n for n in (*leaves, *graph.new_scalars) if n != "step"))
     for number, c in enumerate(coefficients):
         print_head(module, number, c, columns, wide)
         print_run(module, number)
+    if graph.new_scalars:
+        print_tail(module, graph, columns)
     text = str(module)
-    names = [f"{f}{i}" for i in range(len(coefficients)) for f in ("head", "sweep", "run")]
+    names = ["tail"] if graph.new_scalars else []
+    names += [f"{f}{i}" for i in range(len(coefficients)) for f in ("head", "sweep", "run")]
     library, address = machine.link(text, names)
     signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # releases the GIL
     call: dict[str, Function] = {name: signature(at) for name, at in address.items()}
@@ -79,4 +87,4 @@ def compile(graph: Graph, formats: tuple[tuple[str, str], ...]) -> Kernel:
         CompiledPass(call[f"head{i}"], call[f"sweep{i}"], call[f"run{i}"], len(c), p.reductions)
         for i, (c, p) in enumerate(zip(coefficients, graph.passes, strict=True))
     )
-    return Kernel(passes, columns, text, library)
+    return Kernel(passes, call.get("tail"), columns, text, library)

@@ -16,6 +16,9 @@ FLOAT, DOUBLE, HALF = ir.FloatType(), ir.DoubleType(), ir.HalfType()
 I1, I16, I32, I64 = ir.IntType(1), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 EXACT = ("contract", "nsz", "arcp")
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+# Of the cube root, by whether it is double: integers of that size, what makes a third of the bits a
+# first guess (within 6 %), Halley steps, and the power of two beyond which numbers are scaled.
+_CBRT = {False: (I32, 0x2A5119F2, 2, 90), True: (I64, 0x2A9F7893782DA1CE, 3, 900)}
 ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 
 
@@ -78,6 +81,39 @@ class Expressions:
 
     def _abs(self, x: ir.Value) -> ir.Value:
         return self.intrinsic("llvm.fabs", x)
+
+    def _exp(self, x: ir.Value) -> ir.Value:
+        return self.intrinsic("llvm.exp", x)
+
+    def _log(self, x: ir.Value) -> ir.Value:
+        return self.intrinsic("llvm.log", x)
+
+    def _cbrt(self, x: ir.Value) -> ir.Value:
+        """A third of the exponent by integer division of the bits, then Halley's iteration, which
+        triples the digits: libm's function would be called weight by weight."""
+        b, double = self.b, self.wide == DOUBLE
+        integers, magic, steps, far = _CBRT[double]
+        size, one = self._abs(x), self.constant(1.0)
+        scale = root = one  # numbers so small or large that the steps would leave the range
+        for order, edge in (("<", -far), (">", far)):
+            beyond = b.fcmp_ordered(order, size, self.constant(2.0**edge))
+            scale = b.select(beyond, self.constant(2.0**-edge), scale)
+            root = b.select(beyond, self.constant(2.0 ** (edge // 3)), root)
+        scaled = b.fmul(size, scale)
+        third = b.udiv(b.bitcast(scaled, integers), ir.Constant(integers, 3))
+        y = b.bitcast(b.add(third, ir.Constant(integers, magic)), self.wide)
+        for _ in range(steps):
+            cube = b.fmul(b.fmul(y, y), y)
+            above = b.fadd(cube, b.fadd(scaled, scaled))
+            below = b.fadd(b.fadd(cube, cube), scaled)
+            y = b.fmul(y, b.fdiv(above, below))
+        y = b.fmul(y, root)
+        # Zero, infinity and NaN are their own roots.
+        inner = b.and_(
+            b.fcmp_ordered(">", size, self.constant(0.0)),
+            b.fcmp_ordered("<", size, self.constant(float("inf"))),
+        )
+        return b.select(inner, self.intrinsic("llvm.copysign", y, x), x)
 
     def _sign(self, x: ir.Value) -> ir.Value:
         zero = self.constant(0.0)

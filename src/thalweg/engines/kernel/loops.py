@@ -89,6 +89,28 @@ def print_head(
             b.store(value, b.gep(out, [b.add(first, integer(k))]))
 
 
+def print_tail(module: ir.Module, graph: Graph, columns: tuple[str, ...]) -> None:
+    """The new values of state that has one value per parameter, for every active row; after the
+    last pass, from the old ones."""
+    f = ir.Function(module, ir.FunctionType(VOID, [BLOCK]), "tail")
+    entry = ir.IRBuilder(f.append_basic_block("entry"))
+    block = _Block(entry, f.args[0])
+    steps, table = block.pointer(Arguments.STEPS, DOUBLE), block.pointer(Arguments.TABLE, DOUBLE)
+    active, rows = block.pointer(Arguments.ACTIVE, I64), block.number(Arguments.ROWS)
+    with _loop(f, entry, block.number(Arguments.ACTIVES)) as (b, i):
+        row = b.load(b.gep(active, [i]))
+
+        def place(name: str) -> ir.Value:
+            return b.gep(table, [b.add(b.mul(integer(columns.index(name)), rows), row)])
+
+        def cell(name: str) -> ir.Value:
+            return b.load(b.gep(steps, [row]) if name == "step" else place(name))
+
+        values = Row(b, cell)
+        for name, value in [(k, values(n)) for k, n in graph.new_scalars.items()]:
+            b.store(value, place(name))
+
+
 def print_run(module: ir.Module, number: int) -> None:
     """Head, then sweep, on one thread or on a team of OpenMP's."""
     f = ir.Function(module, ir.FunctionType(VOID, [BLOCK]), f"run{number}")
