@@ -11,7 +11,7 @@ from reference import colour
 from thalweg.optim.registry import ALGORITHMS, Algorithm
 from thalweg.report import theme
 
-COLOURS = [a.colour for a in ALGORITHMS.values()]
+COLOURS = list(dict.fromkeys(a.colour for a in ALGORITHMS.values()))
 EYES = (None, *colour.BLIND)
 
 
@@ -22,13 +22,12 @@ def test_the_reference_agrees_with_its_paper(one, two, wanted):
 
 
 @pytest.mark.parametrize("eyes", EYES)
-def test_any_two_algorithms_differ_by_ten(eyes):
+def test_any_two_colours_differ_by_ten(eyes):
     seen = {c: colour.lab(colour.seen(colour.linear(c), eyes)) for c in {*COLOURS, theme.GREY}}
     near = {
         (a, b): float(colour.ciede2000(seen[a], seen[b]))
         for a, b in itertools.combinations(seen, 2)
     }
-    assert len(set(COLOURS)) == len(COLOURS)
     assert min(near.values()) >= 10, min(near, key=near.__getitem__)
 
 
@@ -46,6 +45,14 @@ def test_at_most_eight_are_coloured():
     many = [Algorithm(f"a{i}", f"A{i}", first.optimizer, 0.1, f"#0000{i:02x}") for i in range(12)]
     found = theme.colours(many)
     assert [c != theme.GREY for c in found.values()] == [True] * 8 + [False] * 4
+
+
+def test_no_two_series_share_a_colour():
+    every = list(ALGORITHMS.values())
+    found = theme.colours(every)
+    coloured = [c for c in found.values() if c != theme.GREY]
+    assert len(coloured) == len(set(coloured))
+    assert found[every[0].name] == every[0].colour
 
 
 @pytest.mark.parametrize("wanted", [[0.1, 0.1, 0.1], [0.0, 0.01, 0.99, 1.0], [0.5], [], [1.2, -3]])

@@ -65,8 +65,14 @@ def canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def colours(ranked: Sequence[Algorithm]) -> dict[str, str]:
-    """Algorithm's name -> its colour, or grey for all but the first ``COLOURED``."""
-    return {a.name: a.colour if i < COLOURED else GREY for i, a in enumerate(ranked)}
+    """Algorithm's name -> its colour. Grey from ``COLOURED`` on, and for one whose colour a better
+    ranked one has: there are more algorithms than colours that can be kept apart."""
+    found: dict[str, str] = {}
+    for a in ranked:
+        used = set(found.values()) - {GREY}
+        free = a.colour not in used and len(used) < COLOURED
+        found[a.name] = a.colour if free else GREY
+    return found
 
 
 def label_ends(
