@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from thalweg.rule.graph import Graph
 from thalweg.rule.rule import Rule, Values
-from thalweg.rule.trace import Graph
 
 Run = Generator[float, float, None]
 
@@ -48,6 +48,11 @@ class Work:
     def scalar_keys(self) -> dict[str, str]:
         """Likewise for the states that have one value per parameter."""
         return {s: self.rule.state[s] for s in self.graph.new_scalars}
+
+    @property
+    def shaped_keys(self) -> dict[str, str]:
+        """Likewise for the states that have a shape of their own."""
+        return {s: self.rule.state[s] for s in self.graph.new_shaped}
 
 
 class Batch(Protocol):

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from thalweg.engines.base import Run, Slot, Work, real
 from thalweg.engines.block import Arguments
+from thalweg.engines.matrices import Matrices
 from thalweg.engines.threads import team, together
+from thalweg.rule.graph import column
 from thalweg.rule.rule import Values
-from thalweg.rule.trace import column
 
 CHUNK = 16_384  # elements; never depends on the number of threads, nor do the results
 RUN = 16  # chunks that a thread takes at a time, at most: what lies in one stretch streams faster
@@ -90,10 +91,10 @@ class FusedBatch:
         keys = list(work.keys.values())
         self.states = [s.state[k] for s in slots for k in keys]
         stored = [self.params[0], self.params[0], *self.states[: len(keys)]]
-        formats = [
-            (n, FORMATS[real_dtype(t.dtype)])
-            for n, t in zip(work.graph.tensors, stored, strict=True)
-        ]
+        formats = [(n, FORMATS[real_dtype(t.dtype)])
+                   for n, t in zip(work.graph.tensors, stored, strict=False)]  # fmt: skip
+        wide = "float64" if formats[0][1] == "float64" else "float32"
+        formats += [(name, wide) for name in work.graph.temporaries]
         self.kernel = kernel.compile(work.graph, tuple(formats))
         self.sizes = [real(p).numel() for p in self.params]
 
@@ -106,7 +107,7 @@ class FusedBatch:
             p.is_contiguous() and p.dtype in (torch.float32, torch.float64) for p in self.params
         )
 
-        self.bases = np.zeros((len(stored), len(slots)), dtype=np.int64)
+        self.bases = np.zeros((len(formats), len(slots)), dtype=np.int64)
         self.bases[0] = self.pointers
         for k in range(len(keys)):
             self.bases[2 + k] = list(map(_pointer, self.states[k :: len(keys)]))
@@ -130,10 +131,10 @@ class FusedBatch:
         groups = sorted({s.group for s in slots})
         self.groups = {g: [i for i, s in enumerate(slots) if s.group == g] for g in groups}
         self.known: dict[int, Values] = {}
-        wide = np.float64 if formats[0][1] == "float64" else np.float32
         self.coefficients = [
             np.zeros((len(slots), max(1, p.coefficients)), dtype=wide) for p in self.kernel.passes
         ]
+        self.matrices = Matrices(self, getattr(torch, wide)) if work.graph.matrices else None
 
         self.everyone = tuple(range(len(slots)))
         self.plans: dict[tuple[int, ...], _Plan] = {}
@@ -204,6 +205,8 @@ class FusedBatch:
 
     def run(self, values: Mapping[int, Values], everything: int) -> Run:
         self._fill(values, everything)
+        if self.matrices is not None:
+            self.matrices.begin()
         for number, p in enumerate(self.kernel.passes):
             self._sweep(number)
             for k, r in enumerate(p.reductions):
@@ -214,6 +217,10 @@ class FusedBatch:
                     # Adds in chunk order, as the sum above does: the same bits for any threads.
                     found = np.bincount(self.plan.row, weights=sums, minlength=len(self.slots))
                 self._set(column(r), found)
+            if self.matrices is not None:
+                self.matrices.after(number)
+        if self.matrices is not None:
+            self.matrices.end()
         if self.kernel.tail is not None:
             self.kernel.tail(self.plan.addresses[0])
         if self.copies:

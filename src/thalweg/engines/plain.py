@@ -20,7 +20,7 @@ from torch import Tensor
 from thalweg.engines.base import Run, Slot, Work, real
 from thalweg.rule import words
 from thalweg.rule.rule import Values
-from thalweg.rule.words import Number, Scope
+from thalweg.rule.words import Matrix, Number, Scope
 
 
 class Found(Exception):
@@ -111,6 +111,10 @@ class _Tensors:
         assert _context.reductions is not None
         return Number(_context.reductions.everything)
 
+    def matrix(self, word: Matrix, *x: Any) -> Tensor:
+        found: Tensor = word.function(*(a if isinstance(a, Tensor) else float(a) for a in x))
+        return found if word.shaped else found.to(_context.dtype)
+
 
 words.register(Tensor, _Tensors())
 
@@ -162,8 +166,9 @@ class PlainBatch:
         x = {s: real(t).to(wide) for s, t in tensors.items()}
         step = float(slot.state["step"]) + 1 if "step" in slot.state else 1 + (not slot.fresh)
         scalars = {s: Number(float(slot.state[k])) for s, k in self.work.scalar_keys.items()}
+        shaped = {s: slot.state[k] for s, k in self.work.shaped_keys.items()}
         h = {**h, "step": Number(step)}
-        w, new = self.work.rule.update(x["w"], real(g).to(wide), {**x, **scalars}, h)
+        w, new = self.work.rule.update(x["w"], real(g).to(wide), {**x, **scalars, **shaped}, h)
         return w, new, rows
 
     def _store(self, slot: Slot, w: Tensor, new: dict[str, Any], rows: Rows) -> None:
@@ -173,6 +178,9 @@ class PlainBatch:
         keys = self.work.keys
         for s, k in self.work.scalar_keys.items():
             slot.state[k].fill_(float(new.pop(s)))
+        for s, k in self.work.shaped_keys.items():
+            if (shaped := new.pop(s)) is not slot.state[k]:
+                slot.state[k].copy_(shaped)
         for old, x in ((slot.param, w), *((slot.state[keys[s]], x) for s, x in new.items())):
             value = torch.view_as_complex(x.contiguous()) if old.is_complex() else x
             if rows is ...:

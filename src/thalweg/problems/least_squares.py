@@ -36,9 +36,12 @@ def data() -> Batch:
 
 def solution() -> Tensor:
     """The weights (2, 1) with the smallest error, in closed form."""
+    # Not torch.linalg.lstsq: its last bits depend on where in memory its arguments happen to lie.
     x, y = data()
-    found: Tensor = torch.linalg.lstsq(x, y).solution
-    return found
+    (a, b), (_, c) = (x[:, :, None] * x[:, None, :]).sum(0).tolist()
+    d, e = (x * y).sum(0).tolist()
+    det = a * c - b * b
+    return torch.tensor([[(c * d - b * e) / det], [(a * e - b * d) / det]], dtype=x.dtype)
 
 
 def batches() -> Iterator[Batch]:

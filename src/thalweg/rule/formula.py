@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from thalweg.rule.graph import walk
 from thalweg.rule.rule import Rule, Values
-from thalweg.rule.trace import Node, walk
+from thalweg.rule.trace import Node
 
 # How tightly an expression binds: what is looser than its surroundings gets parentheses.
 _COMPARISON, _SUM, _PRODUCT, _SIGN, _POWER, _ATOM = range(6)
@@ -154,12 +155,16 @@ def _formula(rule: Rule, h: Values, style: _Text | _Latex) -> Formula:
     lines: list[tuple[str, str]] = []
     write = _Writer(style, symbols, known)
     # Arguments come first in a walk, so that what a line uses has been assigned above it.
-    assigned = {**graph.outputs, **graph.new_scalars}
+    assigned = {**graph.outputs, **graph.new_scalars, **graph.new_shaped}
     names = {id(node): name for name, node in assigned.items() if name != "w"}
-    roots = [assigned[name] for name in (*graph.states, *graph.new_scalars, "w")]
+    roots = [assigned[name] for name in (*graph.states, *graph.new_scalars, *graph.new_shaped, "w")]
     for node in walk(*roots):
         name = names.get(id(node)) or node.label
-        if name and node.op not in ("tensor", "scalar") and node is not graph.outputs["w"]:
+        if (
+            name
+            and node.op not in ("tensor", "scalar", "shaped")
+            and node is not graph.outputs["w"]
+        ):
             lines.append((style.name(name), write(node, _COMPARISON)))
             known[id(node)] = style.name(name)
     lines.append((style.name("w"), write(graph.outputs["w"], _COMPARISON)))
@@ -184,7 +189,7 @@ class _Writer:
         match op:
             case "constant":
                 return style.number(node.value), _ATOM if node.value >= 0 else _SUM
-            case "tensor":
+            case "tensor" | "shaped":
                 return style.name(node.name), _ATOM
             case "scalar":
                 return style.name(self.symbols.get(node.name, node.name)), _ATOM
@@ -210,6 +215,8 @@ class _Writer:
                 return style.total(write(0, _PRODUCT), node.scope), _PRODUCT
             case "count":
                 return f"n_{node.scope}", _ATOM
+            case "matrix" if node.word is not None:
+                op = node.word.function.__name__
         if op in _COMPARISONS:
             sign = _COMPARISONS[op]
             sign = sign if style.flat else _LATEX.get(sign, sign)

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from thalweg.rule.trace import Graph, Node, graph, lift
+from thalweg.rule.graph import Graph, plan
+from thalweg.rule.trace import Node, lift
 
 State = Mapping[str, Any]
 Values = Mapping[str, Any]  # hyperparameters, options and the step, by name
@@ -48,6 +49,9 @@ class Rule:
     apply: Callable[[Any, Any, Values], Any] = descend
     # The states that have one value per parameter, not one per weight; kept in double precision.
     scalar: frozenset[str] = frozenset()
+    # The states whose elements do not belong to weights (factors, bases), by the shape that they
+    # have for a parameter's; only matrix words take them.
+    shaped: Mapping[str, Callable[[tuple[int, ...]], tuple[int, ...]]] = field(default_factory=dict)
     # The first value of a state: a number, or the name of the hyperparameter that gives it.
     start: Mapping[str, float | str] = field(default_factory=dict)
     # Whether `step` is kept beside the state; a rule that asks only for the first step need not.
@@ -95,14 +99,18 @@ def _trace(rule: Rule, options: tuple[tuple[str, str], ...]) -> Graph:
         else:
             values[name] = _STATIC.get(answer, answer[1:-1])
     values["step"] = Node("scalar", name="step", nonzero=True, asked=asked)
-    tensors = {
-        k: Node("scalar" if k in rule.scalar else "tensor", name=k) for k in ("w", "g", *rule.state)
-    }
+    tensors = {k: Node(_kind(rule, k), name=k) for k in ("w", "g", *rule.state)}
     w, new = rule.update(tensors["w"], tensors["g"], {k: tensors[k] for k in rule.state}, values)
     outputs = {"w": lift(w), **{k: lift(n) for k, n in new.items()}}
     # A rate that passes through zero must not look like another rule: only answers count.
     answers = frozenset((k, v) for k, v in options if k in asked or v not in ("0", "x"))
-    return _graphs.setdefault((rule, answers), graph(outputs, tuple(rule.state), rule.scalar))
+    return _graphs.setdefault(
+        (rule, answers), plan(outputs, tuple(rule.state), rule.scalar, rule.shaped)
+    )
+
+
+def _kind(rule: Rule, name: str) -> str:
+    return "scalar" if name in rule.scalar else "shaped" if name in rule.shaped else "tensor"
 
 
 _graphs: dict[tuple[Rule, frozenset[tuple[str, str]]], Graph] = {}
@@ -118,7 +126,7 @@ def rule(
     """Make a :class:`Rule` of a function written as the paper writes it.
 
     ``state`` maps the function's symbols to keys of ``optimizer.state`` (a tuple uses the symbols
-    themselves); ``facts`` are further fields of :class:`Rule` (``scalar``, ``start``, ``apply``,
+    themselves); ``facts`` are further fields of :class:`Rule` (``scalar``, ``shaped``, ``start``, ``apply``,
     ``sparse``, ``counts``).
     """
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Scope = Literal["tensor", "all"]
@@ -29,6 +30,7 @@ class Dialect(Protocol):
     def named(self, name: str, x: Any) -> Any: ...
     def total(self, x: Any, scope: Scope) -> Any: ...
     def count(self, x: Any, scope: Scope) -> Any: ...
+    def matrix(self, word: Matrix, *x: Any) -> Any: ...
 
 
 _dialects: list[tuple[type, Dialect]] = []
@@ -107,6 +109,31 @@ def mean(x: Any, scope: Scope = "tensor") -> Any:
 def norm(x: Any, scope: Scope = "tensor") -> Any:
     """Euclidean norm over the elements of one parameter or of all of them."""
     return sqrt(total(x * x, scope))
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A word of a rule's own that needs more than elements: a function of whole torch tensors.
+
+    Operands are tensors of the parameter's shape, *shaped* states (``Rule.shaped``), whose elements
+    do not belong to weights, and scalars. The result has the parameter's shape, unless ``shaped``.
+    """
+
+    function: Callable[..., Any]
+    shaped: bool = False
+
+    def __call__(self, *x: Any) -> Any:
+        return _dialect(*x).matrix(self, *x)
+
+
+def matrix(function: Callable[..., Any]) -> Matrix:
+    """Make a word of a torch function whose result has the parameter's shape."""
+    return Matrix(function)
+
+
+def shaped(function: Callable[..., Any]) -> Matrix:
+    """Make a word of a torch function whose result is the next value of a shaped state."""
+    return Matrix(function, shaped=True)
 
 
 class Number(float):
@@ -207,6 +234,11 @@ class _Numbers:
         raise TypeError(f"total, mean and norm take a tensor, not the number {x!r}")
 
     count = total
+
+    def matrix(self, word: Matrix, *x: Any) -> Number:
+        raise TypeError(
+            f"{word.function.__name__} takes at least one tensor, not numbers only: {x!r}"
+        )
 
 
 _NUMBERS: Dialect = _Numbers()

@@ -29,7 +29,8 @@ from llvmlite import ir
 from thalweg.engines.kernel import machine
 from thalweg.engines.kernel.expressions import DOUBLE, FLOAT
 from thalweg.engines.kernel.loops import print_head, print_run, print_sweep, print_tail
-from thalweg.rule.trace import Graph, Node, column, walk
+from thalweg.rule.graph import Graph, column, walk
+from thalweg.rule.trace import Node
 
 __all__ = ["CompiledPass", "Kernel", "compile", "machine"]
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from thalweg.rule.trace import Node, column
+from thalweg.rule.graph import column
+from thalweg.rule.trace import Node
 
 FLOAT, DOUBLE, HALF = ir.FloatType(), ir.DoubleType(), ir.HalfType()
 I1, I16, I32, I64 = ir.IntType(1), ir.IntType(16), ir.IntType(32), ir.IntType(64)
@@ -181,6 +182,8 @@ class Lane(Expressions):
                 self._index[id(node)] = len(self.coefficients)
                 self.coefficients.append(node)
             return self.coefficient(self._index[id(node)])
+        if node.op == "matrix":
+            return self.load(node.name)
         if node.op == "div" and not node.args[1].elementwise:
             x, y = node.args
             inverse = self._inverse.setdefault(id(y), 1.0 / y)

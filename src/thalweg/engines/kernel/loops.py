@@ -23,7 +23,8 @@ from thalweg.engines.kernel.expressions import (
     narrow,
     widen,
 )
-from thalweg.rule.trace import Graph, Node
+from thalweg.rule.graph import Graph
+from thalweg.rule.trace import Node
 
 STORED = {"float32": (FLOAT, 4), "float64": (DOUBLE, 8), "bfloat16": (I16, 2), "float16": (HALF, 2)}
 # A pass that only reads waits for memory; several streams side by side hide more of the wait.
