@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from operator import is_
 from typing import Any, ClassVar, cast, overload
 
@@ -32,8 +32,8 @@ from thalweg.optim.options import (
     number,
     unknown,
 )
+from thalweg.rule.graph import Graph
 from thalweg.rule.rule import Rule, Values
-from thalweg.rule.trace import Graph
 
 Group = dict[str, Any]
 
@@ -45,6 +45,8 @@ class Optimizer(torch.optim.Optimizer):
     rule: ClassVar[Rule]
     domains: ClassVar[Mapping[str, Interval]]  # of every numeric hyperparameter
     flags: ClassVar[Mapping[str, tuple[Any, ...]]] = {}  # options that choose a form of the rule
+    # Options that are several numbers, and the rule's names for them; betas need not be named here.
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     eager: ClassVar[bool] = False  # whether torch allocates this one's state at construction
 
     def __init__(self, params: Any, defaults: Group, common: Common) -> None:
@@ -90,9 +92,9 @@ class Optimizer(torch.optim.Optimizer):
         check_common(group)
         for name, choices in self.flags.items():
             check_choice(name, group[name], choices)
-        for name, value in self._numbers(group).items():
-            is_beta = "betas" in group and name.startswith("beta")
-            check(f"betas[{int(name[4:]) - 1}]" if is_beta else name, value, self.domains[name])
+        numbers = self._numbers(group)
+        for name, called, _ in self._given(group):
+            check(called, numbers[name], self.domains[name])
 
     def _agree(self) -> None:
         """Options that speak of all parameters together must be the same in all groups."""
@@ -105,20 +107,26 @@ class Optimizer(torch.optim.Optimizer):
                         f"group and {group[name]!r} in another"
                     )
 
-    def _numbers(self, group: Group) -> dict[str, float]:
-        """The group's numeric hyperparameters by the rule's names; ``betas`` is taken apart."""
-        numbers: dict[str, float] = {}
+    def _given(self, group: Group) -> Iterator[tuple[str, str, Any]]:
+        """The group's numeric hyperparameters: the rule's name, what messages call it, the value.
+        Options that are several numbers are taken apart."""
+        parts = {"betas": tuple(d for d in self.domains if d.startswith("beta")), **self.parts}
         for name in self.defaults:
-            if name == "betas":
-                betas = group[name]
-                wanted = sum(d.startswith("beta") for d in self.domains)
-                if not isinstance(betas, tuple | list) or len(betas) != wanted:
-                    raise ValueError(f"betas must be {wanted} numbers, not {betas!r}")
-                for i, beta in enumerate(betas):
-                    numbers[f"beta{i + 1}"] = number(f"betas[{i}]", beta)
+            if name in parts:
+                names, given = parts[name], group[name]
+                if not isinstance(given, tuple | list) or len(given) != len(names):
+                    raise ValueError(f"{name} must be {len(names)} numbers, not {given!r}")
+                for i, (part, value) in enumerate(zip(names, given, strict=True)):
+                    yield part, f"{name}[{i}]", value
             elif name in self.domains:
-                numbers[name] = number(name, group[name])
-        return numbers
+                yield name, name, group[name]
+
+    def _numbers(self, group: Group) -> dict[str, float | None]:
+        """The group's numeric hyperparameters by the rule's names."""
+        return {
+            name: None if value is None and self.domains[name].optional else number(called, value)
+            for name, called, value in self._given(group)
+        }
 
     def hyperparameters(self, group: Group) -> Values:
         """A group's options by the rule's names: numbers as doubles, switches as they are."""
@@ -168,10 +176,16 @@ class Optimizer(torch.optim.Optimizer):
         missing = [s for s in graph.states if state.get(self.rule.state[s]) is None]
         for s in missing:
             start = self.rule.start.get(s, 0.0)
-            value = float(group[start]) if isinstance(start, str) else start
             x = torch.zeros_like(p, dtype=self._state_dtype(p, group), requires_grad=False)
-            real(x).fill_(value)
+            if start == "w":
+                x.copy_(p.detach())
+            else:
+                real(x).fill_(float(group[start]) if isinstance(start, str) else start)
             state[self.rule.state[s]] = x
+        for s in graph.new_shaped:
+            if self.rule.state[s] not in state:
+                shape, dtype = self.rule.shaped[s](tuple(p.shape)), _wide(p)
+                state[self.rule.state[s]] = torch.zeros(shape, dtype=dtype, device=p.device)
         for s in graph.new_scalars:
             if self.rule.state[s] not in state:
                 start = self.rule.start.get(s, 0.0)
@@ -388,6 +402,11 @@ class Optimizer(torch.optim.Optimizer):
 # its wrapper runs when there is somebody to watch: a hook or a profiler.
 _watched = cast(Any, torch.optim.Optimizer.profile_hook_step(Optimizer._step))
 Optimizer.step.hooked = True  # type: ignore[attr-defined]
+
+
+def _wide(p: Tensor) -> torch.dtype:
+    """What is computed in."""
+    return torch.float64 if p.dtype is torch.float64 else torch.float32
 
 
 def _flat(option: Any) -> Collection[Any]:

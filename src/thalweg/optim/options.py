@@ -63,12 +63,22 @@ STATE_DTYPES = (None, torch.float32, torch.float64, torch.bfloat16, torch.float1
 
 
 class Interval:
-    """The values a hyperparameter may take: finite numbers from ``low`` to ``high``."""
+    """The values a hyperparameter may take: finite numbers from ``low`` to ``high``; None, which
+    turns it off, where it is ``optional``."""
 
-    def __init__(self, low: float, high: float = math.inf, *, open_high: bool = False) -> None:
-        self.low, self.high, self.open_high = low, high, open_high
+    def __init__(
+        self,
+        low: float,
+        high: float = math.inf,
+        *,
+        open_high: bool = False,
+        optional: bool = False,
+    ) -> None:
+        self.low, self.high, self.open_high, self.optional = low, high, open_high, optional
 
-    def __contains__(self, x: float) -> bool:
+    def __contains__(self, x: float | None) -> bool:
+        if x is None:
+            return self.optional
         below = x < self.high if self.open_high else x <= self.high
         return math.isfinite(x) and x >= self.low and below
 
@@ -94,7 +104,7 @@ def number(name: str, value: Any) -> float:
     return float(value)
 
 
-def check(name: str, value: float, domain: Interval) -> float:
+def check(name: str, value: float | None, domain: Interval) -> float | None:
     """``value`` if the domain holds it; else a ValueError that names the argument."""
     if value not in domain:
         raise ValueError(f"{name} must be {domain}, not {value!r}")

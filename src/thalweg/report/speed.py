@@ -20,11 +20,11 @@ def show(bench: Bench) -> None:
     )
     for model in dict.fromkeys(r.model for r in bench.rows):
         mine = [r for r in bench.rows if r.model == model]
-        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
         table.add_column("optimizer", no_wrap=True)
-        table.add_column("engine")
-        columns = ("ms per\nstep", "bytes per\nweight", "passes", "GB/s", "of the\nstream")
-        for name in (*columns, *(f"ours / torch's\n{v}" for v in VARIANTS)):
+        table.add_column("engine", no_wrap=True)
+        columns = ("ms a\nstep", "bytes a\nweight", "\npasses", "\nGB/s", "of the\nstream")
+        for name in (*columns, *(f"÷ torch\n{v}" for v in VARIANTS)):
             table.add_column(name, justify="right", no_wrap=True)
         for r in mine:
             ratios = [f"{r.torch[v]:.2f}" if v in r.torch else "–" for v in VARIANTS]

@@ -52,7 +52,8 @@ class Rule:
     # The states whose elements do not belong to weights (factors, bases), by the shape that they
     # have for a parameter's; only matrix words take them.
     shaped: Mapping[str, Callable[[tuple[int, ...]], tuple[int, ...]]] = field(default_factory=dict)
-    # The first value of a state: a number, or the name of the hyperparameter that gives it.
+    # The first value of a state: a number, the name of the hyperparameter that gives it, or "w" for
+    # the weights.
     start: Mapping[str, float | str] = field(default_factory=dict)
     # Whether `step` is kept beside the state; a rule that asks only for the first step need not.
     counts: bool = True
@@ -126,8 +127,8 @@ def rule(
     """Make a :class:`Rule` of a function written as the paper writes it.
 
     ``state`` maps the function's symbols to keys of ``optimizer.state`` (a tuple uses the symbols
-    themselves); ``facts`` are further fields of :class:`Rule` (``scalar``, ``shaped``, ``start``, ``apply``,
-    ``sparse``, ``counts``).
+    themselves); ``facts`` are further fields of :class:`Rule` (``scalar``, ``shaped``, ``start``,
+    ``apply``, ``sparse``, ``counts``).
     """
 
     def decorate(function: Callable[..., tuple[Any, dict[str, Any]]]) -> Rule:
