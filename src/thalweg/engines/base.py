@@ -71,14 +71,15 @@ class Batch(Protocol):
         ...
 
     def run(self, values: Mapping[int, Values], everything: int) -> Run:
-        """Step every slot that has a gradient. ``values`` holds the hyperparameters by group,
-        ``everything`` the number of elements over all batches."""
+        """Step every slot that has a gradient, or every slot if gradients were never collected (the
+        views of a rule). ``values`` holds the hyperparameters by group, ``everything`` the number of
+        elements over all batches."""
         ...
 
 
 def real(x: Tensor) -> Tensor:
     """A complex tensor as pairs of real ones, which is how torch.optim steps it."""
-    return torch.view_as_real(x) if x.is_complex() else x
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 
 def drive(runs: Sequence[Run]) -> None:

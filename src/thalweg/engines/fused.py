@@ -178,7 +178,7 @@ class FusedBatch:
             if p.nbytes != self.nbytes[i]:
                 return False
             if g is not None:
-                if g.layout is not torch.strided:
+                if g.layout is not torch.strided or g.shape != p.shape:
                     return False
                 self.bases[1, i] = self._fitted(p, g).data_ptr()
         active = tuple(i for i in self.everyone if gradients[i] is not None)
@@ -188,10 +188,6 @@ class FusedBatch:
 
     def _fitted(self, p: Tensor, g: Tensor) -> Tensor:
         """A gradient in its parameter's layout and dtype: a copy where needed."""
-        if g.shape != p.shape:
-            raise ValueError(
-                f"a gradient of shape {g.shape} does not fit its parameter's {p.shape}"
-            )
         as_is = g.stride() == p.stride() or (g.is_contiguous() and p.is_contiguous())
         if as_is and g.dtype is p.dtype and not g.is_neg() and not g.is_conj():
             return g
@@ -221,6 +217,9 @@ class FusedBatch:
                 self.matrices.after(number)
         if self.matrices is not None:
             self.matrices.end()
+        # Kernels write behind autograd's back: tell it, so that a backward through the old weights
+        # raises as after torch's own steps.
+        torch.autograd.graph.increment_version([self.params[i] for i in self.active])
         if self.kernel.tail is not None:
             self.kernel.tail(self.plan.addresses[0])
         if self.copies:

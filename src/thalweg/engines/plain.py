@@ -124,11 +124,16 @@ class PlainBatch:
 
     def __init__(self, work: Work, slots: Sequence[Slot], differentiable: bool = False) -> None:
         self.work, self.slots, self.differentiable = work, slots, differentiable
-        self._active: list[tuple[Slot, Tensor]] = []
+        # All, until gradients are collected: a view reads none, whatever stands in their place.
+        self._active: list[tuple[Slot, Tensor]] = [(s, s.param) for s in slots]
+        self._layouts: dict[Slot, torch.layout] = {}  # what the optimizer has said this rule takes
 
     def collect(self) -> bool:
         self._active = [(s, s.param.grad) for s in self.slots if s.param.grad is not None]
-        return True
+        return all(
+            g.shape == s.param.shape and self._layouts.setdefault(s, g.layout) is g.layout
+            for s, g in self._active
+        )
 
     def count(self) -> int:
         return sum(_elements(g) for _, g in self._active)
@@ -152,6 +157,8 @@ class PlainBatch:
     def _update(self, slot: Slot, g: Tensor, h: Values) -> _Result:
         """The rule's answer for one parameter, and the rows that it speaks of."""
         tensors = {"w": slot.param, **{s: slot.state[k] for s, k in self.work.keys.items()}}
+        if self.differentiable:  # backward needs what is overwritten below
+            tensors = {s: x.clone() for s, x in tensors.items()}
         rows: Rows = ...
         if g.layout is torch.sparse_coo:
             if self.work.rule.sparse(h) == "rows":

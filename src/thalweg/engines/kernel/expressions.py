@@ -1,7 +1,9 @@
 """A graph's expressions as LLVM IR: scalars in double precision, elements in the storage's width.
 
 Fast-math is limited to flags that keep NaN, infinity and the order of additions: whoever adds
-``nnan`` or ``ninf`` deletes the tests for them.
+``nnan`` or ``ninf`` deletes the tests for them. ``contract`` is left out too: which product a fused
+multiply-add swallows would depend on signs, so that climbing on g and descending on -g would differ
+in the last bit; memory is what a step waits for, with or without it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from thalweg.rule.trace import Node
 
 FLOAT, DOUBLE, HALF = ir.FloatType(), ir.DoubleType(), ir.HalfType()
 I1, I16, I32, I64 = ir.IntType(1), ir.IntType(16), ir.IntType(32), ir.IntType(64)
-EXACT = ("contract", "nsz", "arcp")
+EXACT = ("nsz", "arcp")
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 # Of the cube root, by whether it is double: integers of that size, what makes a third of the bits a
 # first guess (within 6 %), Halley steps, and the power of two beyond which numbers are scaled.
