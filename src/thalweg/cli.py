@@ -58,7 +58,12 @@ def _parser() -> argparse.ArgumentParser:
         "interrupted goes on when the same command is given again; more seeds extend it.",
     )
     race.add_argument("problem", metavar="PROBLEM", help="one of: thalweg list")
-    race.add_argument("--optimizers", default="all", metavar="NAMES", help="all, or sgd,adam,…")
+    race.add_argument(
+        "--optimizers",
+        default="all",
+        metavar="NAMES",
+        help="all, or sgd,adam,…, or FILE.py:NAME for a rule or class of your own",
+    )
     race.add_argument("--seeds", type=_whole, default=3, metavar="N", help="default: 3")
     race.add_argument(
         "--rates", type=_whole, default=9, metavar="N", help="learning rates, odd; default: 9"
@@ -192,9 +197,15 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _algorithms(names: str) -> list[Algorithm]:
+    from thalweg.lab.plan import algorithm
     from thalweg.optim.registry import ALGORITHMS
 
-    return [ALGORITHMS[n] for n in _choices("optimizer", names, ALGORITHMS)]
+    if names == "all":
+        return list(ALGORITHMS.values())
+    try:
+        return [algorithm(n.strip()) for n in names.split(",")]
+    except ValueError as e:
+        raise Mistake(str(e)) from None
 
 
 def _choices(what: str, names: str, known: Iterable[str]) -> list[str]:

@@ -73,7 +73,7 @@ SENTENCES = {
             "problem": "least-squares",
             "rows": {"sgd": at(0.011, 0.0125, 0.012), "adam": at(0.5, 0.501, 0.502)},
         },
-        "SGD, the best on validation data, reaches a test distance to the analytic solution of "
+        "SGD, the best, reaches a distance to the analytic solution of "
         "0.01183; it beats Adam by 0.489 (95 % interval 0.487 to 0.491).",
     ),
     "some diverged": (
@@ -81,7 +81,7 @@ SENTENCES = {
             "problem": "least-squares",
             "rows": {"sgd": [blew_up(math.inf)] * 3, "adam": at(0.5, 0.501, 0.502)},
         },
-        "Adam, the best on validation data, reaches a test distance to the analytic solution of "
+        "Adam, the best, reaches a distance to the analytic solution of "
         "0.501; it beats SGD, which diverged.",
     ),
     "all diverged": (

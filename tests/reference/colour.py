@@ -1,5 +1,5 @@
 """Colour difference CIEDE2000 (Sharma, Wu & Dalal 2005) and simulated colour blindness (Machado,
-Oliveira & Fernandes 2009, severity 1), from the papers. Colours are linear or sRGB arrays (..., 3)."""
+Oliveira & Fernandes 2009, severity 1), from the papers. Colours are arrays (..., 3)."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def ciede2000(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     dh = np.where(grey, 0, dh)
     dl, dc = l2 - l1, c2 - c1  # (8), (9)
     dh_big = 2 * np.sqrt(c1 * c2) * np.sin(np.radians(dh) / 2)  # (11)
-    l, c = (l1 + l2) / 2, (c1 + c2) / 2  # (12), (13)
+    light, c = (l1 + l2) / 2, (c1 + c2) / 2  # (12), (13)
     h = np.where(np.abs(h1 - h2) <= 180, (h1 + h2) / 2, ((h1 + h2 + 360) / 2) % 360)  # (14)
     h = np.where(grey, h1 + h2, h)
     cos = lambda degrees: np.cos(np.radians(degrees))  # noqa: E731
     t = 1 - 0.17 * cos(h - 30) + 0.24 * cos(2 * h) + 0.32 * cos(3 * h + 6) - 0.2 * cos(4 * h - 63)
     turn = 60 * np.exp(-(((h - 275) / 25) ** 2))  # (16), times 2
     rc = 2 * np.sqrt(c**7 / (c**7 + 25.0**7))  # (17)
-    sl = 1 + 0.015 * (l - 50) ** 2 / np.sqrt(20 + (l - 50) ** 2)  # (18)
+    sl = 1 + 0.015 * (light - 50) ** 2 / np.sqrt(20 + (light - 50) ** 2)  # (18)
     sc, sh = 1 + 0.045 * c, 1 + 0.015 * c * t  # (19), (20)
     rt = -np.sin(np.radians(turn)) * rc  # (21)
     x, y, z = dl / sl, dc / sc, dh_big / sh

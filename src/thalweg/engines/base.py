@@ -26,7 +26,7 @@ class Slot:
     """One parameter as the engines see it."""
 
     param: Tensor
-    group: int  # index of its parameter group
+    group: int  # which of the values are its own: its group's, or a part's of that
     state: dict[str, Any]  # torch's state of this parameter: tensors by key, `step` among them
     # Whether its first step is still to come; `step` is not kept in every rule's state.
     fresh: bool = True
@@ -71,9 +71,9 @@ class Batch(Protocol):
         ...
 
     def run(self, values: Mapping[int, Values], everything: int) -> Run:
-        """Step every slot that has a gradient, or every slot if gradients were never collected (the
-        views of a rule). ``values`` holds the hyperparameters by group, ``everything`` the number of
-        elements over all batches."""
+        """Step every slot that has a gradient; every slot, if gradients were never collected (the
+        views of a rule). ``values`` holds the hyperparameters by group, ``everything`` the number
+        of elements over all batches."""
         ...
 
 

@@ -21,7 +21,7 @@ from thalweg.engines.base import Run, Slot, Work, real
 from thalweg.engines.block import Arguments
 from thalweg.engines.matrices import Matrices
 from thalweg.engines.threads import team, together
-from thalweg.rule.graph import column
+from thalweg.rule.graph import column, storing_last
 from thalweg.rule.rule import Values
 
 CHUNK = 16_384  # elements; never depends on the number of threads, nor do the results
@@ -86,7 +86,7 @@ class FusedBatch:
     def __init__(self, work: Work, slots: Sequence[Slot]) -> None:
         from thalweg.engines import kernel
 
-        self.work, self.slots = work, slots
+        self.slots = slots
         self.params = [s.param for s in slots]
         keys = list(work.keys.values())
         self.states = [s.state[k] for s in slots for k in keys]
@@ -95,6 +95,10 @@ class FusedBatch:
                    for n, t in zip(work.graph.tensors, stored, strict=False)]  # fmt: skip
         wide = "float64" if formats[0][1] == "float64" else "float32"
         formats += [(name, wide) for name in work.graph.temporaries]
+        # What is stored rounded must not be read again in the same step.
+        size = getattr(torch, wide).itemsize
+        rounded = frozenset(n for n, f in formats if getattr(torch, f).itemsize < size)
+        work = self.work = Work(work.rule, storing_last(work.graph, rounded))
         self.kernel = kernel.compile(work.graph, tuple(formats))
         self.sizes = [real(p).numel() for p in self.params]
 
@@ -209,6 +213,7 @@ class FusedBatch:
                 sums = self.plan.sums[number][:, k]
                 if r.scope == "all":
                     found: Any = yield float(sums.sum())
+                    found = found.detach() if isinstance(found, Tensor) else found
                 else:
                     # Adds in chunk order, as the sum above does: the same bits for any threads.
                     found = np.bincount(self.plan.row, weights=sums, minlength=len(self.slots))

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from thalweg.rule.graph import given, is_gradient
+from thalweg.rule.graph import evaluate, given, is_gradient
 from thalweg.rule.trace import Node
+from thalweg.rule.words import Matrix
 
 if TYPE_CHECKING:
     from thalweg.engines.fused import FusedBatch
+
+
+def fits(word: Matrix, found: Any, shape: torch.Size) -> Tensor:
+    """What a word has given back for a parameter of this shape, or an error."""
+    if not isinstance(found, Tensor) or found.shape != shape:
+        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(
+            f"the matrix word {word.name} gave {got} for a parameter of shape {tuple(shape)}"
+        )
+    return found
+
+
+def renew(states: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Store the next values of a parameter's shaped states; old and new by name."""
+    for name, (old, new) in states.items():
+        if new.shape != old.shape:  # copy_ would spread it
+            raise ValueError(
+                f"the shaped state {name!r} has shape {tuple(old.shape)}; its word gave "
+                f"{tuple(new.shape)}"
+            )
+    places = {old.data_ptr() for old, _ in states.values()}
+    changed = [(old, new) for old, new in states.values() if new is not old]
+    # What one state was may be what another becomes.
+    changed = [(old, new.clone() if new.data_ptr() in places else new) for old, new in changed]
+    for old, new in changed:
+        old.copy_(new)
 
 
 class Matrices:
@@ -25,6 +53,7 @@ class Matrices:
 
     def begin(self) -> None:
         """Arrays for what the first passes compute for the words."""
+        self.found.clear()  # what a step that failed has left
         for i in self.batch.active:
             for name in self.given:
                 self._keep(name, i, torch.empty_like(self.batch.params[i], dtype=self.dtype))
@@ -35,20 +64,18 @@ class Matrices:
             for node in self.graph.matrices:
                 if node.after == number and node.word is not None:
                     for i in self.batch.active:
-                        found = node.word.function(*(self._operand(a, i) for a in node.args))
+                        found = node.word.run(*(self._operand(a, i) for a in node.args))
                         if node.elementwise:
-                            found = self._fitted(found, self.batch.params[i])
+                            found = self._fitted(node.word, found, self.batch.params[i])
                         self._keep(node.name, i, found)
 
     def end(self) -> None:
         """Store the new shaped state; the step's arrays are given back."""
         with torch.no_grad():
-            for s, key in self.batch.work.shaped_keys.items():
-                node = self.graph.new_shaped[s]
-                for i in self.batch.active if node.op == "matrix" else ():
-                    old, new = self.batch.slots[i].state[key], self.found[node.name, i]
-                    if new is not old:
-                        old.copy_(new)
+            for i in self.batch.active:
+                old, new = self.batch.slots[i].state, self.graph.new_shaped
+                keys = self.batch.work.shaped_keys
+                renew({s: (old[key], self._operand(new[s], i)) for s, key in keys.items()})
         self.found.clear()
 
     def _keep(self, name: str, i: int, x: Tensor) -> None:
@@ -56,30 +83,28 @@ class Matrices:
         if name in self.row:
             self.batch.bases[self.row[name], i] = x.data_ptr()
 
-    def _fitted(self, x: Tensor, p: Tensor) -> Tensor:
+    def _fitted(self, word: Matrix, x: Tensor, p: Tensor) -> Tensor:
         """A word's result as the kernels read it: in the parameter's layout."""
-        if x.shape != p.shape:
-            raise ValueError(f"a matrix word gave shape {tuple(x.shape)}, not {tuple(p.shape)}")
-        if x.dtype is self.dtype and x.stride() == p.stride():
+        x = fits(word, x, p.shape)
+        if x.dtype is self.dtype and x.stride() == p.stride() and not x.is_neg():
             return x
         return torch.empty_like(p, dtype=self.dtype).copy_(x)
 
     def _operand(self, node: Node, i: int) -> Any:
         slot = self.batch.slots[i]
-        match node.op:
-            case "constant":
-                return node.value
-            case "scalar" if node.name == "step":
-                return float(self.batch.steps[i])
-            case "scalar" if node.name in self.batch.work.scalar_keys:
-                return float(slot.state[self.batch.work.scalar_keys[node.name]])
-            case "scalar":
-                return float(self.batch.known[slot.group][node.name])
-            case "shaped":
-                return slot.state[self.batch.work.shaped_keys[node.name]]
-            case "matrix":
-                return self.found[node.name, i]
+        if node.op == "shaped":
+            return slot.state[self.batch.work.shaped_keys[node.name]]
+        if node.op == "matrix":
+            return self.found[node.name, i]
+        if not node.elementwise:
+            return float(evaluate(node, lambda name: self._scalar(name, i)))
         if is_gradient(node):
             assert slot.param.grad is not None
             return slot.param.grad.detach().to(self.dtype)
         return self.found[given(node), i]
+
+    def _scalar(self, name: str, i: int) -> float:
+        slot, keys = self.batch.slots[i], self.batch.work.scalar_keys
+        if name == "step":
+            return float(self.batch.steps[i])
+        return float(slot.state[keys[name]] if name in keys else self.batch.known[slot.group][name])

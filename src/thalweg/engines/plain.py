@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from thalweg.engines.base import Run, Slot, Work, real
+from thalweg.engines.matrices import fits, renew
 from thalweg.rule import words
 from thalweg.rule.rule import Values
 from thalweg.rule.words import Matrix, Number, Scope
@@ -33,22 +34,23 @@ class _Reductions:
     NaN until their round has come; nothing that is asked for earlier can depend on them."""
 
     everything: int
-    known: dict[int, float] = field(default_factory=dict)
+    known: dict[int, Any] = field(default_factory=dict)
     target: int | None = None
-    partial: float = 0.0
+    partial: Any = 0.0
     asked: int = 0
 
-    def answer(self, x: Tensor) -> float:
+    def answer(self, x: Tensor) -> Any:
         number, self.asked = self.asked, self.asked + 1
         if number == self.target:
-            self.partial += float(x.sum(dtype=torch.float64))
+            self.partial += _sum(x)
             raise Found
-        return self.known.get(number, math.nan)
+        return self.known.get(number, Number(math.nan))
 
 
 class _Context(threading.local):
     reductions: _Reductions | None = None
     dtype: torch.dtype = torch.float32
+    shape: torch.Size = torch.Size()
 
 
 _context = _Context()
@@ -99,11 +101,11 @@ class _Tensors:
         del name
         return x
 
-    def total(self, x: Tensor, scope: Scope) -> Number:
+    def total(self, x: Tensor, scope: Scope) -> Any:
         if scope == "tensor":
-            return Number(x.sum(dtype=torch.float64))
+            return _sum(x)
         assert _context.reductions is not None
-        return Number(_context.reductions.answer(x))
+        return _context.reductions.answer(x)
 
     def count(self, x: Tensor, scope: Scope) -> Number:
         if scope == "tensor":
@@ -112,11 +114,12 @@ class _Tensors:
         return Number(_context.reductions.everything)
 
     def matrix(self, word: Matrix, *x: Any) -> Tensor:
-        found: Tensor = word.function(*(a if isinstance(a, Tensor) else float(a) for a in x))
-        return found if word.shaped else found.to(_context.dtype)
+        found: Tensor = word.run(*(a if isinstance(a, Tensor) else float(a) for a in x))
+        return found if word.shaped else fits(word, found, _context.shape).to(_context.dtype)
 
 
-words.register(Tensor, _Tensors())
+TENSORS = _Tensors()
+words.register(Tensor, TENSORS)
 
 
 class PlainBatch:
@@ -142,15 +145,18 @@ class PlainBatch:
         numbers = {i: {k: _number(v) for k, v in h.items()} for i, h in values.items()}
         reductions = _Reductions(everything)
         totals = [r for r in self.work.graph.reductions if r.scope == "all"]
-        with torch.set_grad_enabled(self.differentiable):
-            for number, _ in sorted(enumerate(totals), key=lambda pair: pair[1].level):
-                reductions.partial, reductions.target = 0.0, number
-                _context.reductions = reductions
+        # No mode is kept over a yield: runs that take turns would restore each other's.
+        for number, _ in sorted(enumerate(totals), key=lambda pair: pair[1].level):
+            reductions.partial, reductions.target = 0.0, number
+            _context.reductions = reductions
+            with torch.set_grad_enabled(self.differentiable):
                 for slot, g in self._active:
                     with contextlib.suppress(Found):
                         self._update(slot, g, numbers[slot.group])
-                reductions.known[number] = yield reductions.partial
-            _context.reductions, reductions.target = reductions, None
+            total: Any = yield reductions.partial
+            reductions.known[number] = total if isinstance(total, Tensor) else Number(total)
+        _context.reductions, reductions.target = reductions, None
+        with torch.set_grad_enabled(self.differentiable):
             for slot, g in self._active:
                 self._store(slot, *self._update(slot, g, numbers[slot.group]))
 
@@ -168,11 +174,15 @@ class PlainBatch:
             else:
                 g = g.to_dense()
         _context.dtype = wide = _compute_dtype(slot.param)
+        _context.shape = real(g).shape
         assert _context.reductions is not None
         _context.reductions.asked = 0
         x = {s: real(t).to(wide) for s, t in tensors.items()}
         step = float(slot.state["step"]) + 1 if "step" in slot.state else 1 + (not slot.fresh)
-        scalars = {s: Number(float(slot.state[k])) for s, k in self.work.scalar_keys.items()}
+        scalars = {
+            s: slot.state[k].clone() if self.differentiable else Number(float(slot.state[k]))
+            for s, k in self.work.scalar_keys.items()
+        }
         shaped = {s: slot.state[k] for s, k in self.work.shaped_keys.items()}
         h = {**h, "step": Number(step)}
         w, new = self.work.rule.update(x["w"], real(g).to(wide), {**x, **scalars, **shaped}, h)
@@ -184,11 +194,11 @@ class PlainBatch:
             slot.state["step"] += 1
         keys = self.work.keys
         for s, k in self.work.scalar_keys.items():
-            slot.state[k].fill_(float(new.pop(s)))
-        for s, k in self.work.shaped_keys.items():
-            if (shaped := new.pop(s)) is not slot.state[k]:
-                slot.state[k].copy_(shaped)
-        for old, x in ((slot.param, w), *((slot.state[keys[s]], x) for s, x in new.items())):
+            slot.state[k].copy_(torch.as_tensor(new.pop(s), dtype=torch.float64))
+        shaped = self.work.shaped_keys
+        renew({s: (slot.state[k], new.pop(s)) for s, k in shaped.items()})
+        # Weights last: a state may be what they were.
+        for old, x in (*((slot.state[keys[s]], x) for s, x in new.items()), (slot.param, w)):
             value = torch.view_as_complex(x.contiguous()) if old.is_complex() else x
             if rows is ...:
                 old.copy_(value)
@@ -198,6 +208,12 @@ class PlainBatch:
 
 Rows = tuple[Tensor, ...] | EllipsisType
 _Result = tuple[Tensor, dict[str, Any], Rows]
+
+
+def _sum(x: Tensor) -> Any:
+    """In double precision: a number, or a tensor where gradients flow through the step."""
+    total = x.sum(dtype=torch.float64)
+    return total if total.requires_grad else Number(total)
 
 
 def _compute_dtype(param: Tensor) -> torch.dtype:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from thalweg.optim.registry import ALGORITHMS, Algorithm
+from thalweg.optim.registry import ALGORITHMS, Algorithm, find
 from thalweg.problems import PROBLEMS, Problem
 
 RATIO = 10**0.5  # between neighbouring rates: half a decade
@@ -78,7 +78,8 @@ def plan(
 
     Args:
         problem: a name in ``thalweg.problems.PROBLEMS``.
-        optimizers: names in ``thalweg.optim.registry.ALGORITHMS``, or ``"all"``.
+        optimizers: names in ``thalweg.optim.registry.ALGORITHMS``, ``FILE.py:NAME`` for a rule or
+            an optimizer class of one's own, or ``"all"``.
         seeds: how many, at least 1.
         rates: learning rates per optimizer, odd so that the customary one is the middle.
         epochs: passes over the training data; None takes the problem's own number.
@@ -87,8 +88,8 @@ def plan(
     if isinstance(optimizers, str):
         optimizers = list(ALGORITHMS) if optimizers == "all" else optimizers.split(",")
         optimizers = [name.strip() for name in optimizers]
-    names = list(dict.fromkeys(known("optimizer", n, ALGORITHMS) for n in optimizers))
-    if not names:
+    chosen_ones = {a.name: a for a in map(algorithm, optimizers)}
+    if not chosen_ones:
         raise ValueError("optimizers must name at least one")
     epochs = PROBLEMS[chosen].epochs if epochs is None else epochs
     for argument, value in (("seeds", seeds), ("rates", rates), ("epochs", epochs)):
@@ -102,7 +103,12 @@ def plan(
         )
     if rates > MOST_RATES:
         raise ValueError(f"rates must be at most {MOST_RATES}, not {rates}")
-    return Plan(PROBLEMS[chosen], tuple(ALGORITHMS[n] for n in names), seeds, rates, epochs)
+    return Plan(PROBLEMS[chosen], tuple(chosen_ones.values()), seeds, rates, epochs)
+
+
+def algorithm(name: str) -> Algorithm:
+    """The algorithm of this name, or of ``FILE.py:NAME``; ValueError says what is wrong."""
+    return find(name if ".py:" in name else known("optimizer", name, ALGORITHMS))
 
 
 def known(what: str, name: str, known: Iterable[str]) -> str:

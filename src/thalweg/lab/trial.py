@@ -11,13 +11,16 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TextIO
 
 import torch
 
 from thalweg.lab.plan import Trial
-from thalweg.optim.registry import ALGORITHMS
+from thalweg.optim import Optimizer
+from thalweg.optim.registry import find
 from thalweg.problems import PROBLEMS, Task
+from thalweg.problems.problem import Batch
 
 
 @dataclass(frozen=True)
@@ -47,21 +50,28 @@ def train(trial: Trial) -> Outcome:
     start = time.perf_counter()
     problem = PROBLEMS[trial.problem]
     task = problem.start(trial.seed)
-    make: Any = ALGORITHMS[trial.algorithm].optimizer  # every class has its own constructor
-    optimizer = make(task.model.parameters(), lr=trial.rate, **json.loads(trial.options))
+    make: Any = find(trial.algorithm).optimizer  # every class has its own constructor
+    optimizer: Optimizer = make(task.model.parameters(), lr=trial.rate, **json.loads(trial.options))
     curves: tuple[list[float], list[float]] = ([], [])
     steps = 0
-    going = _record(task, curves)
+
+    def evaluate(batch: Batch) -> Any:
+        nonlocal steps
+        steps += 1
+        optimizer.zero_grad()
+        loss = task.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    going = _record(task, optimizer, curves)
     for _ in range(trial.epochs):
         if not going:
             break
         for batch in task.batches():
-            optimizer.zero_grad()
-            task.loss(batch).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            steps += 1
-        going = _record(task, curves)
-    validation, test = (task.evaluate(part)[1] for part in ("validation", "test"))
+            optimizer.step(partial(evaluate, batch))
+        going = _record(task, optimizer, curves)
+    with optimizer.averaged():
+        validation, test = (task.evaluate(part)[1] for part in ("validation", "test"))
     diverged = not (going and math.isfinite(validation) and math.isfinite(test))
     if diverged:
         validation = test = problem.worst
@@ -69,9 +79,10 @@ def train(trial: Trial) -> Outcome:
     return Outcome(validation, test, steps, seconds, diverged, "", *map(tuple, curves))
 
 
-def _record(task: Task, curves: tuple[list[float], list[float]]) -> bool:
+def _record(task: Task, optimizer: Optimizer, curves: tuple[list[float], list[float]]) -> bool:
     """Add a point to both curves; False if there is nothing to go on with."""
-    losses = task.evaluate("train")[0], task.evaluate("validation")[0]
+    with optimizer.averaged():
+        losses = task.evaluate("train")[0], task.evaluate("validation")[0]
     if not all(map(math.isfinite, losses)):
         return False
     for curve, loss in zip(curves, losses, strict=True):

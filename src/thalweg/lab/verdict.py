@@ -103,8 +103,8 @@ class Verdict:
         if not math.isfinite(leader.validation):
             return "No rate works for every seed: at each, trainings diverged."
         parts = [
-            f"{leader.algorithm.title}, the best on validation data, reaches a test {p.score} "
-            f"of {_score(leader.test, p.unit)}"
+            f"{leader.algorithm.title}, the best{' on validation data' if p.held_out else ''}, "
+            f"reaches a {'test ' if p.held_out else ''}{p.score} of {_score(leader.test, p.unit)}"
         ]
         if self.differences and seeds < 2:
             parts.append("with one seed nobody can be told apart")

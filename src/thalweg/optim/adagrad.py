@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import NON_NEGATIVE, Common
@@ -14,9 +14,10 @@ from thalweg.rule import clip_global_norm, l2_decay, maximize, rule, sqrt
     start={"s": "initial_accumulator_value"},
     sparse=lambda h: "refused" if h["weight_decay"] else "rows",
 )
-def adagrad(g: Any, s: Any, *, lr_decay: Any, eps: Any, step: Any) -> Any:
+def adagrad(g: Any, s: Any, *, lr_decay: Any, eps: Any, convention: str, step: Any) -> Any:
     s = s + g * g
-    return g / (1 + (step - 1) * lr_decay) / (sqrt(s) + eps), {"s": s}
+    root = sqrt(s + eps) if convention == "inside" else sqrt(s) + eps
+    return g / (1 + (step - 1) * lr_decay) / root, {"s": s}
 
 
 class Adagrad(Optimizer):
@@ -36,17 +37,21 @@ class Adagrad(Optimizer):
         weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
         initial_accumulator_value: what s starts at, at least 0; units of the gradient squared.
         eps: keeps the quotient finite, at least 0; units of the gradient.
+        convention: ``"torch"``: eps is added to the root. ``"inside"``: it is added to s under the
+            root (units of the gradient squared).
 
     State: ``step``; ``sum``, of the parameter's shape, allocated at construction as torch does.
 
     Where papers and code disagree:
-        The paper adds its small constant to the diagonal before the root is taken, and so does
-        the lecture this package grows from (1e-8); torch adds 1e-10 after the root.
+        The paper adds its constant to the root, as torch does (1e-10); the lecture that this
+        package grows from, and many a textbook, add it under the root (1e-8). The paper's general
+        form has a full matrix of products where this has the diagonal.
 
     Reference: Duchi, Hazan & Singer 2011, JMLR 12:2121-2159.
     """
 
     rule = clip_global_norm(maximize(l2_decay(adagrad)))
+    heedless = "each of its steps has the gradient's sign, so that nothing would be left out"
     domains = {
         "lr": NON_NEGATIVE,
         "lr_decay": NON_NEGATIVE,
@@ -54,6 +59,7 @@ class Adagrad(Optimizer):
         "initial_accumulator_value": NON_NEGATIVE,
         "eps": NON_NEGATIVE,
     }
+    flags = {"convention": ("torch", "inside")}
     eager = True
 
     def __init__(
@@ -64,6 +70,8 @@ class Adagrad(Optimizer):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
+        *,
+        convention: Literal["torch", "inside"] = "torch",
         **common: Unpack[Common],
     ) -> None:
         defaults = {
@@ -72,5 +80,6 @@ class Adagrad(Optimizer):
             "eps": eps,
             "weight_decay": weight_decay,
             "initial_accumulator_value": initial_accumulator_value,
+            "convention": convention,
         }
         super().__init__(params, defaults, common)

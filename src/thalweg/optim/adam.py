@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
+    cautious,
     clip_global_norm,
     decoupled_decay,
     either,
@@ -18,6 +19,7 @@ from thalweg.rule import (
 )
 
 
+@cautious
 @rule(state={"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"})
 def adam(
     g: Any,
@@ -29,16 +31,19 @@ def adam(
     beta2: Any,
     eps: Any,
     amsgrad: bool,
+    convention: str,
     step: Any,
 ) -> Any:
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g * g
+    if convention == "eadam":
+        v = v + eps
     new = {"m": m, "v": v}
     if amsgrad:
         new["v_max"] = v = maximum(v_max, v)
     m_hat = m / (1 - beta1**step)
     v_hat = v / (1 - beta2**step)
-    return m_hat / (sqrt(v_hat) + eps), new
+    return m_hat / (sqrt(v_hat) if convention == "eadam" else sqrt(v_hat) + eps), new
 
 
 class Adam(Optimizer):
@@ -61,6 +66,9 @@ class Adam(Optimizer):
             averages do not see, take :class:`~thalweg.optim.AdamW`.
         amsgrad: put the largest v so far in v's place (Reddi et al. 2018, arXiv:1904.09237).
         decoupled_weight_decay: torch's switch to AdamW's decay.
+        convention: ``"torch"``: eps stands beside the root. ``"eadam"``: eps is added to v in every
+            step instead, ``v <- beta2 v + (1 - beta2) g^2 + eps``, where it adds up to
+            ``eps / (1 - beta2)`` under the root (units of the gradient squared).
 
     State: ``step``; ``exp_avg`` (m), ``exp_avg_sq`` (v) and, with amsgrad, ``max_exp_avg_sq``, each
     of the parameter's shape.
@@ -69,8 +77,11 @@ class Adam(Optimizer):
         Section 2 of the paper offers a faster form whose eps is not corrected for bias; torch and
         this class use Algorithm 1, where eps stands beside the corrected root. AMSGrad's paper has
         no bias correction; torch takes the maximum of the uncorrected v and corrects it after.
+        EAdam's code drops its change of place where amsgrad is set (eps stands beside the root
+        again); here it holds for both.
 
-    Reference: Kingma & Ba 2015, ICLR, arXiv:1412.6980, Algorithm 1.
+    Reference: Kingma & Ba 2015, ICLR, arXiv:1412.6980, Algorithm 1; eadam: Yuan & Gao 2020,
+    arXiv:2011.02150, Algorithm 2.
     """
 
     rule = clip_global_norm(
@@ -83,7 +94,11 @@ class Adam(Optimizer):
         "eps": NON_NEGATIVE,
         "weight_decay": NON_NEGATIVE,
     }
-    flags = {"amsgrad": (False, True), "decoupled_weight_decay": (False, True)}
+    flags = {
+        "amsgrad": (False, True),
+        "decoupled_weight_decay": (False, True),
+        "convention": ("torch", "eadam"),
+    }
 
     def __init__(
         self,
@@ -95,6 +110,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         decoupled_weight_decay: bool = False,
+        convention: Literal["torch", "eadam"] = "torch",
         **common: Unpack[Common],
     ) -> None:
         defaults = {
@@ -104,5 +120,6 @@ class Adam(Optimizer):
             "weight_decay": weight_decay,
             "amsgrad": amsgrad,
             "decoupled_weight_decay": decoupled_weight_decay,
+            "convention": convention,
         }
         super().__init__(params, defaults, common)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from thalweg.optim.adam import Adam
 from thalweg.optim.options import Common
@@ -26,6 +26,7 @@ class AdamW(Adam):
         eps: keeps the quotient finite, at least 0; units of the gradient.
         weight_decay: fraction of w taken off per step and unit of lr, at least 0.
         amsgrad: put the largest v so far in v's place (Reddi et al. 2018, arXiv:1904.09237).
+        convention: ``"eadam"``: eps is added to v in every step instead of to its root.
 
     State: as :class:`~thalweg.optim.Adam`.
 
@@ -44,8 +45,11 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         amsgrad: bool = False,
+        *,
+        convention: Literal["torch", "eadam"] = "torch",
         **common: Unpack[Common],
     ) -> None:
         super().__init__(
-            params, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay=True, **common
-        )
+            params, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay=True,
+            convention=convention, **common,
+        )  # fmt: skip

@@ -15,9 +15,15 @@ class Common(TypedDict, total=False):
 
     maximize: bool
     """Climb instead of descend. Default: False."""
-    engine: Literal["auto", "plain", "fused"]
-    """``"fused"``: one compiled sweep over memory, on the CPU; ``"plain"``: torch operations;
-    ``"auto"`` (default): fused where it can serve, plain elsewhere, parameter by parameter."""
+    cautious: bool
+    """Move only the weights whose step and present gradient have the same sign, those the further
+    the fewer they are (Liang et al. 2024, arXiv:2411.16085). One more pass over memory. Refused
+    where all steps have it anyway. Default: False."""
+    engine: Literal["auto", "plain", "fused", "compiled"]
+    """``"fused"``: one compiled sweep over memory, on the CPU; ``"compiled"``: the same passes
+    through torch.compile, on any device, which takes its time at the first step; ``"plain"``: torch
+    operations; ``"auto"`` (default), parameter by parameter: fused where it can serve, compiled on
+    CUDA devices, plain elsewhere."""
     state_dtype: torch.dtype | None
     """What the state is stored in, e.g. ``torch.bfloat16``. Default: the parameter's dtype."""
     max_grad_norm: float | None
@@ -42,6 +48,7 @@ EXECUTION = ("engine", "state_dtype", "check_finite", "foreach", "fused", "captu
              "differentiable")  # fmt: skip
 DEFAULTS: dict[str, Any] = {
     "maximize": False,
+    "cautious": False,
     "engine": "auto",
     "state_dtype": None,
     "max_grad_norm": None,
@@ -52,11 +59,12 @@ DEFAULTS: dict[str, Any] = {
     "differentiable": False,
 }
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "engine": ("auto", "plain", "fused"),
+    "engine": ("auto", "plain", "fused", "compiled"),
     "check_finite": (False, True, "raise", "skip"),
     "foreach": (None, False, True),
     "fused": (None, False, True),
     "maximize": (False, True),
+    "cautious": (False, True),
     "differentiable": (False, True),
 }
 STATE_DTYPES = (None, torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -64,29 +72,42 @@ STATE_DTYPES = (None, torch.float32, torch.float64, torch.bfloat16, torch.float1
 
 class Interval:
     """The values a hyperparameter may take: finite numbers from ``low`` to ``high``; None, which
-    turns it off, where it is ``optional``."""
+    turns it off, where it is ``optional``; infinity where it may be ``infinite``."""
 
     def __init__(
         self,
         low: float,
         high: float = math.inf,
         *,
+        open_low: bool = False,
         open_high: bool = False,
         optional: bool = False,
+        infinite: bool = False,
+        whole: bool = False,
     ) -> None:
-        self.low, self.high, self.open_high, self.optional = low, high, open_high, optional
+        self.low, self.high, self.optional, self.infinite = low, high, optional, infinite
+        self.open_low, self.open_high, self.whole = open_low, open_high, whole
 
     def __contains__(self, x: float | None) -> bool:
         if x is None:
             return self.optional
+        above = x > self.low if self.open_low else x >= self.low
         below = x < self.high if self.open_high else x <= self.high
-        return math.isfinite(x) and x >= self.low and below
+        kind = float(x).is_integer() if self.whole else math.isfinite(x) or self.infinite
+        return kind and above and below
 
     def __str__(self) -> str:
+        start = "above" if self.open_low else "at least"
+        if self.low == -math.inf:
+            end = f" and {'below' if self.open_high else 'at most'} {self.high:g}"
+            return f"finite{'' if math.isinf(self.high) else end}"
+        if self.whole:
+            end = "" if math.isinf(self.high) else f" and at most {self.high:g}"
+            return f"a whole number, {start} {self.low:g}{end}"
         if math.isinf(self.high):
-            return f"finite and at least {self.low:g}"
+            return f"{'' if self.infinite else 'finite and '}{start} {self.low:g}"
         end = "below" if self.open_high else "at most"
-        return f"at least {self.low:g} and {end} {self.high:g}"
+        return f"{start} {self.low:g} and {end} {self.high:g}"
 
 
 NON_NEGATIVE = Interval(0.0)
@@ -140,7 +161,11 @@ def check_common(group: Mapping[str, Any]) -> None:
         "foreach=False": group["foreach"] is False,
         "differentiable=True": group["differentiable"],
     }
-    fused = {'engine="fused"': group["engine"] == "fused", "fused=True": group["fused"]}
+    fused = {
+        'engine="fused"': group["engine"] == "fused",
+        'engine="compiled"': group["engine"] == "compiled",
+        "fused=True": group["fused"],
+    }
     for no, is_no in plain.items():
         for yes, is_yes in fused.items():
             if is_no and is_yes and (no, yes) != ("foreach=False", "fused=True"):

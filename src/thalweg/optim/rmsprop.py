@@ -6,9 +6,10 @@ from typing import Any, Unpack
 
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import NON_NEGATIVE, Common, Interval
-from thalweg.rule import clip_global_norm, l2_decay, maximize, rule, sqrt
+from thalweg.rule import cautious, clip_global_norm, l2_decay, maximize, rule, sqrt
 
 
+@cautious
 @rule(state={"v": "square_avg", "z": "momentum_buffer", "m": "grad_avg"})
 def rmsprop(
     g: Any, v: Any, z: Any, m: Any, *, alpha: Any, eps: Any, momentum: Any, centered: bool
@@ -64,6 +65,7 @@ class RMSprop(Optimizer):
         "eps": NON_NEGATIVE,
         "weight_decay": NON_NEGATIVE,
     }
+    heedless = "each step has the gradient's sign, so that nothing would be left out"
     flags = {"centered": (False, True)}
 
     def __init__(
@@ -86,3 +88,8 @@ class RMSprop(Optimizer):
             "weight_decay": weight_decay,
         }
         super().__init__(params, defaults, common)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        super()._check(group)
+        if group["cautious"] and not group["momentum"]:
+            raise ValueError(f"cautious=True needs momentum: without, {self.heedless}")

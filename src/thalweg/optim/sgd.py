@@ -6,13 +6,14 @@ from typing import Any, Literal, Unpack
 
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import NON_NEGATIVE, Common
-from thalweg.rule import clip_global_norm, l2_decay, maximize, rule, where
+from thalweg.rule import cautious, clip_global_norm, l2_decay, maximize, rule, where
 
 
 def _apply(w: Any, direction: Any, h: Any) -> Any:
     return w - direction if h["convention"] == "classical" else w - h["lr"] * direction
 
 
+@cautious
 @rule(
     state={"z": "momentum_buffer"},
     apply=_apply,
@@ -68,6 +69,7 @@ class SGD(Optimizer):
     """
 
     rule = clip_global_norm(maximize(l2_decay(sgd)))
+    heedless = "each step has the gradient's sign, so that nothing would be left out"
     domains = {
         "lr": NON_NEGATIVE,
         "momentum": NON_NEGATIVE,
@@ -100,6 +102,8 @@ class SGD(Optimizer):
 
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)
+        if group["cautious"] and not group["momentum"]:
+            raise ValueError(f"cautious=True needs momentum: without, {self.heedless}")
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(
                 "nesterov=True needs momentum above 0 and dampening 0, not "

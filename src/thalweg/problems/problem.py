@@ -43,6 +43,7 @@ class Problem:
     higher_is_better: bool
     epochs: int  # of a race, unless told otherwise
     module: str
+    held_out: bool = True  # whether validation and test data are other than the training data
 
     def start(self, seed: int) -> Task:
         """A fresh task; the same seed gives the same numbers in any process."""
@@ -82,6 +83,7 @@ PROBLEMS: dict[str, Problem] = {
             higher_is_better=False,
             epochs=10,
             module="thalweg.problems.least_squares",
+            held_out=False,
         ),
     )
 }

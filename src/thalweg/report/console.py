@@ -85,10 +85,11 @@ def show(verdict: Verdict) -> None:
     unit = f" {p.unit}" if p.unit else ""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     table.add_column("optimizer", no_wrap=True)
+    split = "test" if p.held_out else "score"
     for name in (
         "best\nrate",
-        f"validation{unit}\nmean",
-        f"test{unit}\nmean ± s.d.",
+        *([f"validation{unit}\nmean"] if p.held_out else []),
+        f"{split}{unit}\nmean ± s.d.",
         "told\napart",
         "\ngradients",
         "\nseconds",
@@ -99,7 +100,7 @@ def show(verdict: Verdict) -> None:
         table.add_row(
             Text("● ", style=r.colour) + Text(r.title, style="default"),
             r.rate + ("*" if r.at_edge else ""),
-            r.validation, r.test, r.apart, r.evaluations, r.seconds,
+            *([r.validation] if p.held_out else []), r.test, r.apart, r.evaluations, r.seconds,
         )  # fmt: skip
     console.print()
     console.print(table)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from thalweg.optim.options import DEFAULTS, Common
+from thalweg.optim.options import Common
 from thalweg.optim.registry import Algorithm
 from thalweg.rule.formula import Formula, latex, text
 
@@ -29,6 +29,7 @@ class Explanation:
     idea: str
     formula: Formula
     latex: Formula
+    views: dict[str, Formula]  # other weights that the state knows of
     options: tuple[tuple[str, str, str], ...]
     common: tuple[tuple[str, str, str], ...]
     state: str
@@ -37,60 +38,74 @@ class Explanation:
 
     def __str__(self) -> str:
         letters = {name: letter for name, letter in self.formula.symbols.items() if name != letter}
-        parts = [
-            self.title,
-            "=" * len(self.title),
-            _wrap(self.idea),
-            "",
+        where = ", ".join(f"{letter} is {name}" for name, letter in letters.items())
+        parts = [self.title, "=" * len(self.title), _wrap(self.idea), ""]
+        parts += [
             "Update, with g the gradient at w:",
             "",
             textwrap.indent(str(self.formula), "    "),
-            "",
-            _wrap("where " + ", ".join(f"{letter} is {name}" for name, letter in letters.items())),
-            "",
-            _wrap("State: " + self.state),
-            "",
-            "Options",
-            _table(self.options),
-            "",
-            "Options of every optimizer",
-            _table(self.common),
-            "",
-            "Where papers and code disagree",
-            textwrap.indent(_wrap(self.disagreements, WIDTH - 4), "    "),
-            "",
-            "Reference",
-            textwrap.indent(_wrap(self.reference, WIDTH - 4), "    "),
         ]
+        if "averaged" in self.views:
+            averaged = textwrap.indent(str(self.views["averaged"]), "    ")
+            parts += ["", "The weights to evaluate with, told from these:", "", averaged]
+        if where:
+            parts += ["", _wrap("where " + where)]
+        if self.formula.words:
+            rows = [f"{word}: {meaning}" for word, meaning in self.formula.words.items()]
+            parts += ["", *(textwrap.fill(row, WIDTH, subsequent_indent="    ") for row in rows)]
+        if self.state:
+            parts += ["", _wrap("State: " + self.state)]
+        if self.options:
+            parts += ["", "Options", _table(self.options)]
+        parts += ["", "Options of every optimizer", _table(self.common)]
+        for heading, words in (
+            ("Where papers and code disagree", self.disagreements),
+            ("Reference", self.reference),
+        ):
+            if words:
+                parts += ["", heading, textwrap.indent(_wrap(words, WIDTH - 4), "    ")]
         return "\n".join(parts)
 
 
 def explain(algorithm: Algorithm) -> Explanation:
     """Everything that the package knows about an algorithm."""
-    optimizer = algorithm.build([torch.zeros(1, requires_grad=True)], lr=algorithm.lr)
+    matrix = torch.zeros(1, 1, requires_grad=True)
+    optimizer = algorithm.build([matrix], lr=algorithm.lr)
     cls = type(optimizer)
     group = optimizer.param_groups[0]
-    values = optimizer.hyperparameters(group)
+    values = optimizer.values(matrix, group)
     sections = _sections(inspect.getdoc(cls) or "")
-    meanings = _arguments(sections["Args"])
-    signature = inspect.signature(cls.__init__).parameters
-    options = tuple(
-        (name, str(algorithm.options.get(name, signature[name].default)), meaning)
-        for name, meaning in meanings.items()
-        if name in signature and name != "params"
-    )
-    common = tuple((name, str(DEFAULTS[name]), why) for name, why in _documented(Common).items())
+    # What an optimizer around another one hands on are options, too.
+    classes = (cls, *(type(o) for o in optimizer.phases()[1:]))
+    options = tuple(row for c in classes for row in _options(c, algorithm))
+    common = tuple((name, str(group[name]), why) for name, why in _documented(Common).items())
     return Explanation(
         algorithm.title,
-        sections["Idea"],
+        sections.get("Idea", ""),
         text(cls.rule, values),
         latex(cls.rule, values),
+        {name: text(view, values) for name, view in cls.rule.views.items()},
         options,
         common,
-        sections["State"],
-        sections["Where papers and code disagree"],
-        sections["Reference"],
+        sections.get("State", ""),
+        sections.get("Where papers and code disagree", ""),
+        sections.get("Reference", ""),
     )
+
+
+def _options(cls: type, algorithm: Algorithm) -> list[tuple[str, str, str]]:
+    """A constructor's arguments: name, default as this algorithm has it, meaning."""
+    meanings = _arguments(_sections(inspect.getdoc(cls) or "").get("Args", ""))
+    signature = inspect.signature(cls).parameters
+    return [
+        (name, _shown(algorithm.options.get(name, signature[name].default)), meaning)
+        for name, meaning in meanings.items()
+        if name in signature and name != "params"
+    ]
+
+
+def _shown(value: object) -> str:
+    return value.__name__ if isinstance(value, type) else str(value)
 
 
 def _sections(doc: str) -> dict[str, str]:

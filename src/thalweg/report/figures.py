@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Curve = Literal["train", "validation"]
-LABELS = 0.27  # of a figure's width, for the names at line ends
+DECADES = 1e6  # of a logarithmic axis of scores, from the best one up
+LETTER = 0.096  # inches: a wide one of a label at a line's end
 
 
 def loss(verdict: Verdict, curve: Curve) -> Figure:
@@ -26,20 +27,28 @@ def loss(verdict: Verdict, curve: Curve) -> Figure:
 
     with theme():
         figure, axes = canvas(5.2, 3.5)
-        _room_for_labels(figure)
         colour = colours([s.algorithm for s in verdict.standings])
+        named = [s.algorithm.title for s in verdict.standings if colour[s.algorithm.name] != GREY]
+        _room_for_labels(figure, max(map(len, named)))
         ends = []
+        starts = [getattr(o, f"{curve}_curve")[:1] for s in verdict.standings for o in s.outcomes]
+        # What diverges leaves the picture at the top, instead of making the others flat.
+        top = 10 * max([x for start in starts for x in start], default=1.0)
         for rank, s in reversed(list(enumerate(verdict.standings))):
             middle, low, high = _bands([getattr(o, f"{curve}_curve") for o in s.outcomes])
             if not middle:
                 continue
+            middle, low, high = ([min(v, 2 * top) for v in b] for b in (middle, low, high))
             x, c = range(len(middle)), colour[s.algorithm.name]
             over = 3 + len(verdict.standings) - rank
             axes.fill_between(x, low, high, color=c, alpha=0.15, linewidth=0, zorder=over)
             axes.plot(x, middle, color=c, zorder=over + 0.5)
-            ends.append((x[-1], middle[-1], s.algorithm.title, c))
+            if c != GREY:
+                ends.append((x[-1], min(middle[-1], top), s.algorithm.title, c))
         axes.set_yscale("log")
         _plain_log(axes.yaxis)
+        if axes.get_ylim()[1] > top:
+            axes.set_ylim(top=top)
         axes.set_xlim(0, max((e[0] for e in ends), default=1))
         axes.set_xlabel("epoch")
         axes.set_ylabel("training loss" if curve == "train" else "validation loss")
@@ -111,7 +120,7 @@ def differences(verdict: Verdict) -> Figure:
         p = verdict.plan.problem
         unit = "points" if p.unit == "%" else p.unit
         axes.set_xlabel(
-            f"test {p.score}: behind {verdict.standings[0].algorithm.title} by"
+            f"{_score_name(p, 'test', unit='')}: behind {verdict.standings[0].algorithm.title} by"
             + (f" ({unit})" if unit else "")
         )
         return figure
@@ -132,8 +141,12 @@ def _rate(axes: Axes, verdict: Verdict, standing: Standing) -> None:
     c = FAINT if c == GREY else c
     rates_, means = _means(standing, p)
     axes.plot(rates_, means, color=c, zorder=4)
-    for r, scores in standing.scores.items():
+    for r, seeds in standing.scores.items():
+        scores = [x for x in seeds if math.isfinite(x)]
         axes.plot([r] * len(scores), scores, ".", color=c, markersize=4, alpha=0.6, zorder=3)
+    if not math.isfinite(standing.validation):
+        axes.text(0.5, 0.5, "diverged", transform=axes.transAxes, color=FAINT, ha="center")
+        return
     axes.plot(
         standing.rate, standing.validation, "o",
         color=c, markersize=8, markeredgecolor="white", markeredgewidth=1.5, clip_on=False,
@@ -169,11 +182,15 @@ def _score_scale(axes: Axes, verdict: Verdict) -> None:
         axes.set_ylim(0, min(100.3, max(found) + 0.6))
     elif min(found) > 0:
         axes.set_yscale("log")
+        # What diverged without overflowing would leave no room for the others.
+        low, high = min(found), min(max(found), DECADES * min(found))
+        axes.set_ylim(low / 2, 2 * high)
         _plain_log(axes.yaxis)
 
 
-def _score_name(p: Problem, split: str) -> str:
-    return f"{split} {p.score}{f' ({p.unit})' if p.unit else ''}"
+def _score_name(p: Problem, split: str, unit: str | None = None) -> str:
+    where, unit = f"{split} " if p.held_out else "", p.unit if unit is None else unit
+    return f"{where}{p.score}{f' ({unit})' if unit else ''}"
 
 
 def _bands(
@@ -202,9 +219,11 @@ def _plain_log(axis: Any) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _room_for_labels(figure: Figure) -> None:
+def _room_for_labels(figure: Figure, letters: int) -> None:
+    """Leave room at the right for names of so many letters, in whatever font a page has."""
+    share = (letters * LETTER + 0.3) / figure.get_figwidth()
     engine: Any = figure.get_layout_engine()
-    engine.set(rect=(0, 0, 1 - LABELS, 1))
+    engine.set(rect=(0, 0, 1 - share, 1))
 
 
 def _settle(figure: Figure) -> None:

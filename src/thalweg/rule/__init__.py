@@ -1,11 +1,13 @@
 """What an update rule is, and the words it may speak."""
 
 from thalweg.rule.modifiers import (
+    cautious,
     clip_global_norm,
     decoupled_decay,
     either,
     l2_decay,
     maximize,
+    told,
 )
 from thalweg.rule.rule import Rule, rule
 from thalweg.rule.words import (
@@ -26,6 +28,7 @@ from thalweg.rule.words import (
 
 __all__ = [
     "Rule",
+    "cautious",
     "cbrt",
     "clip_global_norm",
     "decoupled_decay",
@@ -43,6 +46,7 @@ __all__ = [
     "shaped",
     "sign",
     "sqrt",
+    "told",
     "total",
     "where",
 ]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from thalweg.rule.graph import walk
+from thalweg.rule.graph import Graph, walk
 from thalweg.rule.rule import Rule, Values
 from thalweg.rule.trace import Node
 
@@ -20,10 +20,15 @@ _COMPARISONS = {"lt": "<", "le": "≤", "gt": ">", "ge": "≥", "eq": "=", "ne":
 _GREEK = {
     "alpha": "ρ", "beta": "β", "gamma": "γ", "eps": "ε", "lr": "α", "rho": "ρ", "mu": "μ",
     "weight_decay": "λ", "momentum": "β", "dampening": "τ", "lr_decay": "κ", "max_grad_norm": "c",
+    "weight_lr_power": "p", "warmup_steps": "T", "lambd": "λ", "lambda": "λ", "momentum_decay": "ψ",
+    "nu": "ν", "eta": "η", "eta_minus": "η₋", "eta_plus": "η₊", "step_min": "s_min",
+    "step_max": "s_max",
 }  # fmt: skip
+_LEAVES = ("tensor", "scalar", "shaped")
 _LATEX = {
     "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "ε": r"\epsilon", "ρ": r"\rho", "μ": r"\mu",
-    "λ": r"\lambda", "τ": r"\tau", "κ": r"\kappa", "≤": r"\le", "≥": r"\ge", "≠": r"\ne",
+    "λ": r"\lambda", "τ": r"\tau", "κ": r"\kappa", "ψ": r"\psi", "η": r"\eta", "ν": r"\nu",
+    "η₋": r"\eta_{-}", "η₊": r"\eta_{+}", "≤": r"\le", "≥": r"\ge", "≠": r"\ne",
 }  # fmt: skip
 
 
@@ -33,6 +38,7 @@ class Formula:
 
     lines: tuple[tuple[str, str], ...]
     symbols: dict[str, str]  # hyperparameter -> the letter that stands for it
+    words: dict[str, str] = field(default_factory=dict)  # the rule's own -> what they mean
 
     def __str__(self) -> str:
         width = max(len(left) for left, _ in self.lines)
@@ -57,7 +63,8 @@ def latex(rule: Rule, h: Values) -> Formula:
 def symbol(name: str, taken: frozenset[str] = frozenset()) -> str:
     """The letter for a hyperparameter: Greek where papers have it so, else its name."""
     stem, digits = re.fullmatch(r"(.*?)(\d*)", name).groups()  # type: ignore[union-attr]
-    letter = _GREEK.get(stem, stem)
+    first, _, rest = stem.partition("_")
+    letter = _GREEK.get(stem) or f"{_GREEK.get(first, first)}_{rest}".rstrip("_")
     letter = stem if letter in taken else letter
     return letter + digits.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
@@ -65,9 +72,13 @@ def symbol(name: str, taken: frozenset[str] = frozenset()) -> str:
 class _Text:
     flat = True  # fractions are written on one line
     minus = "−"
+    gradient = "∇f(w)"
 
     def name(self, name: str) -> str:
         return name.replace("_", "")
+
+    def old(self, name: str) -> str:
+        return f"{name}_old"
 
     def number(self, value: float) -> str:
         return f"{value:g}"
@@ -103,6 +114,7 @@ class _Latex:
     flat = False
 
     minus = "-"
+    gradient = r"\nabla f(w)"
 
     def name(self, name: str) -> str:
         name = name.translate(str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789"))
@@ -111,6 +123,9 @@ class _Latex:
         stem = _LATEX.get(stem, stem if len(stem) == 1 else rf"\mathrm{{{stem}}}")
         below = digits or (rf"\mathrm{{{rest}}}" if rest else "")
         return stem + (f"_{{{below}}}" if below else "")
+
+    def old(self, name: str) -> str:
+        return rf"{name}^{{\mathrm{{old}}}}"
 
     def number(self, value: float) -> str:
         mantissa, _, exponent = f"{value:g}".partition("e")
@@ -145,6 +160,7 @@ class _Latex:
 
 
 def _formula(rule: Rule, h: Values, style: _Text | _Latex) -> Formula:
+    first = _formula(rule.climb, h, style) if rule.climb else Formula((), {})
     graph = rule.trace(h)
     taken: set[str] = set()
     symbols: dict[str, str] = {}
@@ -154,21 +170,56 @@ def _formula(rule: Rule, h: Values, style: _Text | _Latex) -> Formula:
     known: dict[int, str] = {}
     lines: list[tuple[str, str]] = []
     write = _Writer(style, symbols, known)
-    # Arguments come first in a walk, so that what a line uses has been assigned above it.
+    for name, node in _statements(graph):
+        letter = style.name(symbol(name))
+        line = letter, write(node, _COMPARISON)
+        if line not in lines:  # what a modifier computes once more
+            lines.append(line)
+        known[id(node)] = letter
+    if first.lines:
+        back = [("g", style.gradient), ("w", "kept" if style.flat else r"\mathrm{kept}")]
+        lines = [(back[1][1], "w"), *first.lines, *back, *lines]
+    shown = {n: style.name(s) for n, s in symbols.items() if n in write.written}
+    words = {m.word.name: m.word.meaning for m in graph.matrices if m.word is not None}
+    return Formula(tuple(lines), first.symbols | shown, words)
+
+
+def _statements(graph: Graph) -> list[tuple[str, Node]]:
+    """What is worth a line, and its name, in an order in which it can be read: after what it uses,
+    and before that which it uses is overwritten."""
+    w = graph.outputs["w"]
     assigned = {**graph.outputs, **graph.new_scalars, **graph.new_shaped}
-    names = {id(node): name for name, node in assigned.items() if name != "w"}
+    names = {id(node): name for name, node in assigned.items()} | {id(w): "w"}
     roots = [assigned[name] for name in (*graph.states, *graph.new_scalars, *graph.new_shaped, "w")]
+    waiting: dict[int, tuple[str, Node]] = {}
     for node in walk(*roots):
         name = names.get(id(node)) or node.label
-        if (
-            name
-            and node.op not in ("tensor", "scalar", "shaped")
-            and node is not graph.outputs["w"]
-        ):
-            lines.append((style.name(name), write(node, _COMPARISON)))
-            known[id(node)] = style.name(name)
-    lines.append((style.name("w"), write(graph.outputs["w"], _COMPARISON)))
-    return Formula(tuple(lines), {n: style.name(s) for n, s in symbols.items()})
+        if name and (node is w or node.op not in _LEAVES):
+            waiting[id(node)] = name, node
+    reads: dict[int, set[str]] = {}  # old values that a line reads
+    above: dict[int, set[int]] = {}  # lines that it uses, or that those use
+    for key, (_, statement) in waiting.items():
+        reads[key], above[key], stack = set(), set(), list(statement.args)
+        while stack:
+            node = stack.pop()
+            if id(node) in waiting:
+                above[key] |= {id(node)} | above[id(node)]
+            elif node.op in _LEAVES:
+                reads[key].add(node.name)
+            else:
+                stack.extend(node.args)
+    ordered = []
+    while waiting:
+        ready = [key for key in waiting if not above[key] & waiting.keys()]
+        free = [
+            key
+            for key in ready
+            if not any(
+                waiting[key][0] in reads[k] and k != key and key not in above[k] for k in waiting
+            )
+        ]
+        ordered.append(waiting.pop((free or ready)[0]))
+    return ordered
 
 
 class _Writer:
@@ -176,6 +227,7 @@ class _Writer:
         self, style: _Text | _Latex, symbols: dict[str, str], known: dict[int, str]
     ) -> None:
         self.style, self.symbols, self.known = style, symbols, known
+        self.written: set[str] = set()  # scalars that have been
 
     def __call__(self, node: Node, around: int) -> str:
         if id(node) in self.known:
@@ -190,9 +242,12 @@ class _Writer:
             case "constant":
                 return style.number(node.value), _ATOM if node.value >= 0 else _SUM
             case "tensor" | "shaped":
-                return style.name(node.name), _ATOM
+                name = style.name(symbol(node.name))
+                # Overwritten by a line above that had to come first.
+                return style.old(name) if name in self.known.values() else name, _ATOM
             case "scalar":
-                return style.name(self.symbols.get(node.name, node.name)), _ATOM
+                self.written.add(node.name)
+                return style.name(self.symbols.get(node.name) or symbol(node.name)), _ATOM
             case "add":
                 return f"{write(0, _SUM)} + {write(1, _SUM)}", _SUM
             case "sub":
@@ -211,12 +266,15 @@ class _Writer:
                 return style.power(write(0, _ATOM), write(1, _ATOM)), _POWER
             case "neg":
                 return f"{style.minus}{write(0, _PRODUCT)}", _SIGN
+            case "and" | "or":
+                word = f" {op} " if style.flat else rf"\ \text{{{op}}}\ "
+                return f"{write(0, _COMPARISON)}{word}{write(1, _COMPARISON)}", _COMPARISON
             case "total":
                 return style.total(write(0, _PRODUCT), node.scope), _PRODUCT
             case "count":
                 return f"n_{node.scope}", _ATOM
             case "matrix" if node.word is not None:
-                op = node.word.function.__name__
+                op, args = node.word.name, args[: len(args) - len(node.word.keywords)]
         if op in _COMPARISONS:
             sign = _COMPARISONS[op]
             sign = sign if style.flat else _LATEX.get(sign, sign)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
+from thalweg.rule import words
 from thalweg.rule.trace import Node
+from thalweg.rule.words import Number
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +112,9 @@ def plan(
         if not node.is_shaped:
             raise ValueError(f"the state {name!r} has a shape of its own: a word must give it")
     states = tuple(s for s in states if s not in scalar and s not in shaped)
+    for name in ("w", *states):
+        if outputs[name].is_shaped:
+            raise ValueError(f"{name!r} has one value per weight, not a shape of its own")
     outputs = {k: n for k, n in outputs.items() if k == "w" or k in states}
     reductions = tuple(sorted((n for n in nodes if n.op == "total"), key=lambda n: n.serial))
     matrices = tuple(sorted((n for n in nodes if n.op == "matrix"), key=lambda n: n.serial))
@@ -117,18 +125,29 @@ def plan(
     return Graph(outputs, states, new_scalars, new_shaped, scalars, reductions, matrices, passes)
 
 
+@lru_cache(maxsize=256)
+def storing_last(graph: Graph, states: frozenset[str]) -> Graph:
+    """The same graph, but the last pass stores these states: one that is stored in fewer bits than
+    it is computed in would come back rounded."""
+    if not any(states & p.stored_before.keys() for p in graph.passes):
+        return graph
+    passes = _plan(graph.outputs, graph.states, graph.reductions, graph.matrices, states)
+    return replace(graph, passes=passes)
+
+
 def _plan(
     outputs: Mapping[str, Node],
     states: tuple[str, ...],
     reductions: tuple[Node, ...],
     matrices: tuple[Node, ...],
+    late: Collection[str] = (),
 ) -> tuple[Pass, ...]:
     """Cut the graph into passes; of all legal ways to store state early, the one that moves the
-    fewest bytes. Weights are stored last."""
+    fewest bytes. Weights are stored last, and so is the state in ``late``."""
     levels = [n.level for n in outputs.values()]
     last = max([*levels, *(r.level - 1 for r in reductions), *(m.after for m in matrices)])
     changed = {k: n for k, n in outputs.items() if not (n.op == "tensor" and n.name == k)}
-    early = [s for s in states if s in changed and changed[s].level < last]
+    early = [s for s in states if s in changed and s not in late and changed[s].level < last]
     best: tuple[Pass, ...] | None = None
     for count in range(len(early) + 1):
         for chosen in itertools.combinations(early, count):
@@ -185,6 +204,27 @@ def _loads(roots: list[Node], before: Mapping[str, Node]) -> list[tuple[str, boo
         else:
             stack.extend(reversed(node.args))
     return list(found)
+
+
+def evaluate(node: Node, scalar: Callable[[str], float]) -> Any:
+    """The number that a scalar expression is, by what its hyperparameters and states are."""
+    if node.op == "constant":
+        return Number(node.value)
+    if node.op == "scalar":
+        return Number(scalar(node.name))
+    return _EVALUATED[node.op](*(evaluate(a, scalar) for a in node.args))
+
+
+_EVALUATED: dict[str, Callable[..., Any]] = {
+    **{op: getattr(operator, op) for op in ("add", "sub", "mul", "pow", "neg", "abs")},
+    **{op: getattr(operator, op) for op in ("lt", "le", "gt", "ge", "eq", "ne")},
+    **{op: getattr(words, op) for op in ("sqrt", "cbrt", "exp", "log", "sign", "where")},
+    "div": operator.truediv,
+    "and": operator.and_,
+    "or": operator.or_,
+    "max": words.maximum,
+    "min": words.minimum,
+}
 
 
 def column(node: Node) -> str:

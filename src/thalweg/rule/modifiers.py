@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from thalweg.rule.rule import Rule, Values
-from thalweg.rule.words import minimum, named, norm
+from thalweg.rule.rule import Rule, State, Values
+from thalweg.rule.words import maximum, mean, minimum, named, norm, where
 
 
 def _on_gradient(rule: Rule, change: Callable[[Any, Any, Values], Any], *reads: str) -> Rule:
@@ -48,12 +48,41 @@ def decoupled_decay(rule: Rule) -> Rule:
 
 
 def either(option: str, yes: Rule, no: Rule) -> Rule:
-    """``yes`` where the option is set, else ``no``: two forms of one rule, same state."""
+    """``yes`` where the option is set, else ``no``. A state that both name is one and the same."""
     return no.with_(
+        state={**no.state, **yes.state},
+        scalar=no.scalar | yes.scalar,
+        shaped={**no.shaped, **yes.shaped},
+        start={**no.start, **yes.start},
+        counts=no.counts if no.counts is yes.counts else None,
         direct=lambda w, g, s, h: (yes if h[option] else no).direct(w, g, s, h),
         apply=lambda w, d, h: (yes if h[option] else no).apply(w, d, h),
         scalars=yes.scalars | no.scalars | {option},
     )
+
+
+def told(rule: Rule, options: Callable[[Values], Values], *reads: str) -> Rule:
+    """A rule that is told ``options(h)`` in place of h: under other names, or once and for all."""
+    return rule.with_(
+        direct=lambda w, g, s, h: rule.direct(w, g, s, options(h)),
+        apply=lambda w, d, h: rule.apply(w, d, options(h)),
+        scalars=frozenset(reads),
+    )
+
+
+def cautious(rule: Rule) -> Rule:
+    """Zero the direction where the gradient has another sign, and divide what is left by its share
+    of the parameter's weights, or by 1e-3 if that is more (the official code of Liang et al. 2024,
+    arXiv:2411.16085). Innermost, so that g is what the rule sees: with decay and ``maximize``."""
+
+    def direct(w: Any, g: Any, s: State, h: Values) -> tuple[Any, dict[str, Any]]:
+        direction, new = rule.direct(w, g, s, h)
+        if h["cautious"]:
+            agrees = named("agrees", where(direction * g > 0, 1, 0))
+            direction = direction * agrees / maximum(mean(agrees), 1e-3)
+        return direction, new
+
+    return rule.with_(direct=direct, scalars=rule.scalars | {"cautious"})
 
 
 def clip_global_norm(rule: Rule) -> Rule:

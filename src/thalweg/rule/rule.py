@@ -49,18 +49,31 @@ class Rule:
     apply: Callable[[Any, Any, Values], Any] = descend
     # The states that have one value per parameter, not one per weight; kept in double precision.
     scalar: frozenset[str] = frozenset()
+    # Those among them that are the same for all parameters: one that comes late, or has no gradient
+    # in a step, takes the others' value.
+    shared: frozenset[str] = frozenset()
     # The states whose elements do not belong to weights (factors, bases), by the shape that they
-    # have for a parameter's; only matrix words take them.
-    shaped: Mapping[str, Callable[[tuple[int, ...]], tuple[int, ...]]] = field(default_factory=dict)
+    # have for a parameter's and its options; only matrix words take them. They start at zero.
+    shaped: Mapping[str, Callable[[tuple[int, ...], Values], tuple[int, ...]]] = field(
+        default_factory=dict
+    )
     # The first value of a state: a number, the name of the hyperparameter that gives it, or "w" for
     # the weights.
     start: Mapping[str, float | str] = field(default_factory=dict)
     # Whether `step` is kept beside the state; a rule that asks only for the first step need not.
-    counts: bool = True
+    # None: where the options make it ask.
+    counts: bool | None = True
+    # A first move, after which the gradient is taken anew and the rule itself steps from the
+    # weights that the move has kept (SAM).
+    climb: Rule | None = None
+    # Other weights that the state knows of, each as a rule without a gradient that leads there:
+    # "averaged", those to evaluate with, and "training", the way back.
+    views: Mapping[str, Rule] = field(default_factory=dict)
     # What becomes of a sparse gradient: "rows" if a zero gradient changes nothing, so that rows it
     # does not hold may be left out; "dense" if it is filled up with zeros first.
     sparse: Callable[[Values], Literal["rows", "dense", "refused"]] = lambda h: "refused"
     paper: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # of the function's arguments
 
     def update(self, w: Any, g: Any, state: State, h: Values) -> tuple[Any, dict[str, Any]]:
         """The whole step: new weights and new state."""
@@ -151,9 +164,13 @@ def rule(
             return function(*(here.get(k) for k in tensors), **{k: h[k] for k in scalars})
 
         facts["scalar"] = frozenset(facts.get("scalar", ()))
+        facts["shared"] = frozenset(facts.get("shared", ()))
         if unknown := facts["scalar"] - set(keys):
             raise ValueError(f"{function.__name__}: scalar={tuple(unknown)} is not in state")
+        if unknown := set(facts.get("shaped", ())) - set(keys):
+            raise ValueError(f"{function.__name__}: shaped={tuple(unknown)} is not in state")
         names = frozenset((*scalars, "lr", *facts.pop("reads", ()))) - {"step"}
-        return Rule(function.__name__, direct, keys, names, paper=paper, **facts)
+        given = {p.name: p.default for p in parameters if p.default is not p.empty}
+        return Rule(function.__name__, direct, keys, names, paper=paper, defaults=given, **facts)
 
     return decorate

@@ -71,6 +71,11 @@ class Node:
         return self.op == "shaped" or (self.word is not None and self.word.shaped)
 
     @property
+    def reduced(self) -> bool:
+        """Whether a total or a count is part of it."""
+        return self.op in ("total", "count") or any(a.reduced for a in self.args)
+
+    @property
     def after(self) -> int:
         """The pass after which a matrix word's function is run."""
         return self.level - self.elementwise
@@ -205,10 +210,10 @@ class _Symbols:
 
     def matrix(self, word: Matrix, *x: Any) -> Node:
         for node in map(lift, x):
-            if not (node.elementwise or node.is_shaped or node.op in ("scalar", "constant")):
+            if not (node.elementwise or node.is_shaped) and node.reduced:
                 raise TypeError(
-                    f"{word.function.__name__} takes tensors, shaped states, hyperparameters, the "
-                    f"step and constants, not {node!r}"
+                    f"{word.name} takes tensors, shaped states and what is known before the step, "
+                    f"not the reduction {node!r}"
                 )
         return Node("matrix", *map(lift, x), word=word)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, Protocol
 
 Scope = Literal["tensor", "all"]
@@ -116,24 +117,42 @@ class Matrix:
     """A word of a rule's own that needs more than elements: a function of whole torch tensors.
 
     Operands are tensors of the parameter's shape, *shaped* states (``Rule.shaped``), whose elements
-    do not belong to weights, and scalars. The result has the parameter's shape, unless ``shaped``.
+    do not belong to weights, and scalars, which come as floats. What is passed by keyword, options
+    and scalars, is not shown in formulas. The result has the parameter's shape, unless ``shaped``.
+    No operand may be written to; one may be given back.
     """
 
     function: Callable[..., Any]
     shaped: bool = False
+    name: str = ""
+    keywords: tuple[str, ...] = ()  # of the last operands
 
-    def __call__(self, *x: Any) -> Any:
-        return _dialect(*x).matrix(self, *x)
+    def __call__(self, *x: Any, **options: Any) -> Any:
+        fixed = {k: v for k, v in options.items() if v is None or isinstance(v, bool | str)}
+        scalars = {k: v for k, v in options.items() if k not in fixed}
+        function = partial(self.function, **fixed)
+        word = replace(self, function=function, keywords=tuple(scalars))
+        return _dialect(*x).matrix(word, *x, *scalars.values())
+
+    @property
+    def meaning(self) -> str:
+        """The function's docstring, on one line."""
+        return " ".join((getattr(self.function, "func", self.function).__doc__ or "").split())
+
+    def run(self, *x: Any) -> Any:
+        """What the function makes of the operands."""
+        count = len(x) - len(self.keywords)
+        return self.function(*x[:count], **dict(zip(self.keywords, x[count:], strict=True)))
 
 
 def matrix(function: Callable[..., Any]) -> Matrix:
     """Make a word of a torch function whose result has the parameter's shape."""
-    return Matrix(function)
+    return Matrix(function, name=function.__name__)
 
 
 def shaped(function: Callable[..., Any]) -> Matrix:
     """Make a word of a torch function whose result is the next value of a shaped state."""
-    return Matrix(function, shaped=True)
+    return Matrix(function, shaped=True, name=function.__name__)
 
 
 class Number(float):
@@ -236,9 +255,7 @@ class _Numbers:
     count = total
 
     def matrix(self, word: Matrix, *x: Any) -> Number:
-        raise TypeError(
-            f"{word.function.__name__} takes at least one tensor, not numbers only: {x!r}"
-        )
+        raise TypeError(f"{word.name} takes at least one tensor, not numbers only: {x!r}")
 
 
 _NUMBERS: Dialect = _Numbers()

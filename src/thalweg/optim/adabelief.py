@@ -1,0 +1,151 @@
+"""AdaBelief."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
+from thalweg.rule import (
+    Rule,
+    cautious,
+    clip_global_norm,
+    decoupled_decay,
+    either,
+    l2_decay,
+    maximize,
+    maximum,
+    rule,
+    sqrt,
+    where,
+)
+from thalweg.rule.words import named
+
+
+@cautious
+@rule(state={"m": "exp_avg", "s": "exp_avg_var", "s_max": "max_exp_avg_var"})
+def adabelief(
+    g: Any, m: Any, s: Any, s_max: Any, *, beta1: Any, beta2: Any, eps: Any, amsgrad: bool,
+    rectify: bool, degenerated_to_sgd: bool, step: Any,
+) -> Any:  # fmt: skip
+    m = beta1 * m + (1 - beta1) * g
+    off = g - m
+    s = beta2 * s + (1 - beta2) * (off * off) + eps
+    new = {"m": m, "s": s}
+    if amsgrad:
+        new["s_max"] = s = maximum(s_max, s)
+    m_hat = m / (1 - beta1**step)
+    if not rectify:
+        return m_hat / (sqrt(s / (1 - beta2**step)) + eps), new
+    longest = named("longest", 2 / (1 - beta2) - 1)
+    rho = named("rho", longest - 2 * step * beta2**step / (1 - beta2**step))
+    r = named("r", sqrt((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho)))
+    early = m_hat if degenerated_to_sgd else 0
+    return where(rho >= 5, r * sqrt(1 - beta2**step) * m_hat / (sqrt(s) + eps), early), new
+
+
+def _fixed_decay(rule: Rule) -> Rule:
+    """Weights shrink by ``weight_decay`` beside the rule, whatever lr is."""
+
+    def apply(w: Any, direction: Any, h: Any) -> Any:
+        return rule.apply(w * (1 - h["weight_decay"]), direction, h)
+
+    return rule.with_(apply=apply, scalars=rule.scalars | {"weight_decay"})
+
+
+class AdaBelief(Optimizer):
+    """Adam that divides by how far the gradient is from what was expected, its moving average,
+    instead of by how large it is: long steps where the average is to be believed.
+
+    ::
+
+        m <- beta1 m + (1 - beta1) g                    m_hat = m / (1 - beta1^step)
+        s <- beta2 s + (1 - beta2) (g - m)^2 + eps      s_hat = s / (1 - beta2^step)
+        w <- w - lr m_hat / (sqrt(s_hat) + eps)
+
+    With ``rectify`` the step is multiplied by RAdam's r, and is ``lr m_hat`` while rho is below 5:
+    ``longest = 2 / (1 - beta2) - 1``, ``rho = longest - 2 step beta2^step / (1 - beta2^step)``,
+    ``r = sqrt((rho - 4) (rho - 2) longest / ((longest - 4) (longest - 2) rho))``.
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        lr: learning rate, at least 0; units of w per step.
+        betas: how much of each average is kept, from 0 to below 1.
+        eps: added to s in each step and to its root, at least 0; the authors advise 1e-8 where SGD
+            beats Adam and 1e-16 where Adam beats SGD.
+        weight_decay: fraction of w taken off per step and unit of lr, at least 0.
+        amsgrad: put the largest s so far in s's place; without ``rectify`` only.
+        weight_decouple: False: weight_decay is L2 regularisation, ``g + weight_decay w``.
+        fixed_decay: weights shrink by ``weight_decay`` whatever lr is; with ``weight_decouple``.
+        rectify: hold steps back while s is an average of few.
+        degenerated_to_sgd: with ``rectify``: whether to step at all while rho is below 5.
+
+    State: ``step``; ``exp_avg`` (m), ``exp_avg_var`` (s) and, with amsgrad, ``max_exp_avg_var``,
+    each of the parameter's shape.
+
+    Where papers and code disagree:
+        The paper has no rectification. adabelief-pytorch up to 0.0.5 had eps 1e-8, rectify False
+        and weight_decouple False; since 0.1.0 they are 1e-16, True and True, as here. Rectified,
+        the code adds eps to the root before the correction for bias, otherwise after it; it then
+        also ignores amsgrad, which is refused here. Its L2 decay writes to ``p.grad``.
+
+    Reference: Zhuang et al. 2020, NeurIPS, arXiv:2010.07468, Algorithm 2; official code:
+    adabelief-pytorch 0.2.1.
+    """
+
+    rule = clip_global_norm(
+        maximize(
+            either(
+                "weight_decouple",
+                either("fixed_decay", _fixed_decay(adabelief), decoupled_decay(adabelief)),
+                l2_decay(adabelief),
+            )
+        )
+    )
+    domains = {
+        "lr": NON_NEGATIVE,
+        "beta1": DECAY,
+        "beta2": DECAY,
+        "eps": NON_NEGATIVE,
+        "weight_decay": NON_NEGATIVE,
+    }
+    flags = dict.fromkeys(
+        ("amsgrad", "weight_decouple", "fixed_decay", "rectify", "degenerated_to_sgd"),
+        (False, True),
+    )
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-16,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        weight_decouple: bool = True,
+        fixed_decay: bool = False,
+        rectify: bool = True,
+        degenerated_to_sgd: bool = True,
+        **common: Unpack[Common],
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "weight_decouple": weight_decouple,
+            "fixed_decay": fixed_decay,
+            "rectify": rectify,
+            "degenerated_to_sgd": degenerated_to_sgd,
+        }
+        super().__init__(params, defaults, common)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        super()._check(group)
+        for option, needs, value in (
+            ("amsgrad", "rectify", False),
+            ("fixed_decay", "weight_decouple", True),
+        ):
+            if group[option] and group[needs] is not value:
+                raise ValueError(f"{option}=True needs {needs}={value}, not {not value}")

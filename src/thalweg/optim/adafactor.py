@@ -1,0 +1,163 @@
+"""Adafactor."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Unpack
+
+import torch
+from torch import Tensor
+
+from thalweg.optim.groups import Group
+from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.options import NON_NEGATIVE, Common, Interval
+from thalweg.rule import (
+    clip_global_norm,
+    decoupled_decay,
+    matrix,
+    maximize,
+    maximum,
+    mean,
+    minimum,
+    rule,
+    shaped,
+    sqrt,
+    where,
+)
+from thalweg.rule.words import named
+
+
+def _average(old: Tensor, g: Tensor, share: float, axis: int) -> Tensor:
+    length = torch.linalg.vector_norm(g, dim=axis, keepdim=True)
+    return old.lerp(length * length / max(1, g.shape[axis]), share)
+
+
+@shaped
+def row_means(old: Tensor, g: Tensor, share: float) -> Tensor:
+    """A moving average of the mean of g^2 over each row."""
+    return _average(old, g, share, -1)
+
+
+@shaped
+def column_means(old: Tensor, g: Tensor, share: float) -> Tensor:
+    """A moving average of the mean of g^2 over each column."""
+    return _average(old, g, share, -2)
+
+
+@matrix
+def product(r: Tensor, c: Tensor, eps: float) -> Tensor:
+    """The matrix of rank one whose rows and columns have these means."""
+    return r / r.mean(dim=-2, keepdim=True).clamp(min=eps) * c
+
+
+def _larger(a: Any, b: Any) -> Any:
+    """As Python's ``max(b, a)``, with which torch keeps one NaN from spoiling a whole tensor."""
+    return where(a > b, a, b)
+
+
+@rule(
+    state={"r": "row_var", "c": "col_var", "v": "variance"},
+    shaped={
+        "r": lambda shape, h: (*shape[:-1], 1),
+        "c": lambda shape, h: (*shape[:-2], 1, *shape[-1:]),
+    },
+    apply=lambda w, direction, h: w - direction,
+)
+def adafactor(
+    w: Any, g: Any, r: Any, c: Any, v: Any, *, lr: Any, beta2_decay: Any, eps1: Any, eps2: Any,
+    d: Any, factored: bool, step: Any,
+) -> Any:  # fmt: skip
+    share = step**beta2_decay
+    if factored:
+        r, c = row_means(r, g, share), column_means(c, g, share)
+        v, new = product(r, c, eps=eps1), {"r": r, "c": c}
+    else:
+        v = (1 - share) * v + share * g * g
+        new = {"v": v}
+    v = named("v", maximum(v, eps1 * eps1))
+    rms = named("rms", sqrt(mean(g * g / v)))  # of g / sqrt(v)
+    size = named("size", _larger(sqrt(mean(w * w)), eps2))
+    scale = size * minimum(lr, 1 / sqrt(step)) / _larger(rms / d, 1)
+    return scale * (g / sqrt(v)), new
+
+
+class Adafactor(Optimizer):
+    """Adam's second moment from the means of its rows and of its columns, which is all that is
+    kept: for a matrix of r rows and c columns, r + c numbers in place of r c. There is no first
+    moment; steps are as large as the weights are, and bounded where g is suddenly larger than v.
+
+    ::
+
+        share = step^beta2_decay
+        r <- (1 - share) r + share mean of g^2 along rows          (matrices)
+        c <- (1 - share) c + share mean of g^2 along columns
+        v = r c / max(mean(r), eps1)
+        v <- (1 - share) v + share g^2                              (vectors, in place of these)
+        u = g / sqrt(max(v, eps1^2))
+        alpha = max(eps2, rms(w)) min(lr, 1 / sqrt(step))           rms(x) = sqrt(mean(x^2))
+        w <- (1 - lr weight_decay) w - alpha u / max(1, rms(u) / d)
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        lr: largest relative step, at least 0: the share of rms(w) that w may move.
+        beta2_decay: exponent of the step count, at most 0: how fast old squares are forgotten less.
+        eps: (eps1, eps2). The least root of v, at least 0, in units of the gradient; None: the
+            rounding unit of the parameter's dtype. The least rms(w) that steps are measured by, at
+            least 0, in units of w.
+        d: the largest rms of u, at least 1.
+        weight_decay: fraction of w taken off per step and unit of lr, at least 0.
+
+    State: ``step``; ``row_var`` (r) and ``col_var`` (c), whose last or last but one dimension is 1,
+    in float32 or float64; ``variance`` (v) for parameters of fewer than two dimensions, of their
+    shape.
+
+    Where papers and code disagree:
+        As torch: lr is the bound that the paper fixes at 0.01; the paper adds eps1 = 1e-30 to g^2
+        in both averages, torch bounds v by it afterwards; the paper has sums for means, which is
+        the same, and no decay. torch keeps r and c in the parameter's dtype, and takes eps1 = None
+        for the dtype of a group's first parameter. Tensors of more than two dimensions are stacks
+        of matrices for both.
+
+    Reference: Shazeer & Stern 2018, ICML, arXiv:1804.04235, Algorithms 4-6; torch 2.13.
+    """
+
+    rule = clip_global_norm(maximize(decoupled_decay(adafactor)))
+    heedless = "its rule has no momentum: step and gradient never differ in sign"
+    cannot = {
+        "complex": "rows and columns have means of real squares",
+        "differentiable": "the averages of rows and columns are written in place",
+    }
+    domains = {
+        "lr": NON_NEGATIVE,
+        "beta2_decay": Interval(-math.inf, 0.0),
+        "eps1": Interval(0.0, optional=True),
+        "eps2": NON_NEGATIVE,
+        "d": Interval(1.0),
+        "weight_decay": NON_NEGATIVE,
+    }
+    parts = {"eps": ("eps1", "eps2")}
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1e-2,
+        beta2_decay: float = -0.8,
+        eps: tuple[float | None, float] = (None, 1e-3),
+        d: float = 1.0,
+        weight_decay: float = 0.0,
+        **common: Unpack[Common],
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "beta2_decay": beta2_decay,
+            "eps": eps,
+            "d": d,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, defaults, common)
+
+    def particulars(self, p: Tensor, group: Group) -> dict[str, Any]:
+        """Whether v is kept in factors, and what eps1 is for this dtype."""
+        eps1 = group["eps"][0]
+        own = {} if eps1 is not None else {"eps1": torch.finfo(p.dtype).eps}
+        return {"factored": p.dim() > 1, **own}

@@ -1,0 +1,106 @@
+"""Adai: adaptive inertia."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
+from thalweg.rule import (
+    cautious,
+    clip_global_norm,
+    decoupled_decay,
+    either,
+    l2_decay,
+    maximize,
+    maximum,
+    mean,
+    minimum,
+    rule,
+    where,
+)
+from thalweg.rule.words import named
+
+
+@cautious
+@rule(
+    state={"m": "exp_avg", "v": "exp_avg_sq", "p": "beta1_prod"},
+    start={"p": 1.0},
+)
+def adai(g: Any, m: Any, v: Any, p: Any, *, beta0: Any, beta2: Any, eps: Any, step: Any) -> Any:
+    v = beta2 * v + (1 - beta2) * g * g
+    v_hat = v / (1 - beta2**step)
+    v_mean = named("v_mean", mean(v_hat, "all"))
+    # While all gradients have been zero there is nothing to compare with.
+    relative = v_hat / where(v_mean == 0, 1, v_mean)
+    beta1 = named("beta1", minimum(maximum(1 - beta0 * relative, 0), 1 - eps))
+    p = beta1 * p
+    m = beta1 * m + (1 - beta1) * g
+    return m / (1 - p), {"m": m, "v": v, "p": p}
+
+
+class Adai(Optimizer):
+    """Momentum SGD with an inertia of its own for each coordinate: none where its gradients are
+    larger than ten times the mean, nearly all of it where they are small. The learning rate is the
+    same for all, which is to find flatter minima than Adam's does.
+
+    ::
+
+        v <- beta2 v + (1 - beta2) g^2          v_hat = v / (1 - beta2^step)
+        v_mean = mean of v_hat over all parameters of all groups
+        beta1 = min(max(1 - beta0 v_hat / v_mean, 0), 1 - eps)
+        p <- beta1 p                            (the product of all beta1 so far)
+        m <- beta1 m + (1 - beta1) g            m_hat = m / (1 - p)
+        w <- w - lr m_hat
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        lr: learning rate, at least 0; units of w per unit of gradient. As for SGD without momentum,
+            or ten times that of SGD with momentum 0.9.
+        betas: (beta0, beta2): how far beta1 is from 1 where v_hat is at its mean, at least 0; how
+            much of v is kept, from 0 to below 1.
+        eps: how far beta1 is from 1 at least, from 0 to 1; no unit.
+        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
+        decoupled: shrink w by ``lr weight_decay`` beside the step instead (AdaiW).
+
+    State: ``step``; ``exp_avg`` (m), ``exp_avg_sq`` (v) and ``beta1_prod`` (p), each of the
+    parameter's shape. In 16 bits p cannot say that it is 0.999: keep the state in float32.
+
+    Where papers and code disagree:
+        The official code (zeke-xie/adaptive-inertia-adai) requires lr; here it is 0.1. It
+        adds L2 regularisation to ``p.grad`` itself, where the caller finds it. While all gradients
+        have been zero it divides zero by zero and loses the weights; here nothing moves then.
+        Parameters without a gradient count in the mean neither there nor here. With eps 0 a
+        coordinate whose gradients have all been zero becomes NaN, in both.
+
+    Reference: Xie, Wang, Zhang, Sato & Sugiyama 2022, ICML, arXiv:2006.15815.
+    """
+
+    rule = clip_global_norm(maximize(either("decoupled", decoupled_decay(adai), l2_decay(adai))))
+    domains = {
+        "lr": NON_NEGATIVE,
+        "beta0": NON_NEGATIVE,
+        "beta2": DECAY,
+        "eps": Interval(0.0, 1.0),
+        "weight_decay": NON_NEGATIVE,
+    }
+    flags = {"decoupled": (False, True)}
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1e-1,
+        betas: tuple[float, float] = (0.1, 0.99),
+        eps: float = 1e-3,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+        **common: Unpack[Common],
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "decoupled": decoupled,
+        }
+        super().__init__(params, defaults, common)

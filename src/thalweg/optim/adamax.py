@@ -1,0 +1,66 @@
+"""Adamax: Adam with the infinity norm."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
+from thalweg.rule import cautious, clip_global_norm, l2_decay, maximize, maximum, rule
+
+
+@cautious
+@rule(state={"m": "exp_avg", "u": "exp_inf"})
+def adamax(g: Any, m: Any, u: Any, *, beta1: Any, beta2: Any, eps: Any, step: Any) -> Any:
+    m = beta1 * m + (1 - beta1) * g
+    u = maximum(beta2 * u, abs(g) + eps)
+    return m / (1 - beta1**step) / u, {"m": m, "u": u}
+
+
+class Adamax(Optimizer):
+    """Adam whose divisor is the largest recent gradient, forgotten exponentially, in place of the
+    root of a mean square. It starts without bias, and no step is longer than lr by much.
+
+    ::
+
+        m <- beta1 m + (1 - beta1) g            m_hat = m / (1 - beta1^step)
+        u <- max(beta2 u, |g| + eps)
+        w <- w - lr m_hat / u
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        lr: learning rate, at least 0; units of w per step.
+        betas: how much of the average, and of the largest gradient, is kept, from 0 to below 1.
+        eps: keeps the quotient finite, at least 0; units of the gradient.
+        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
+
+    State: ``step``; ``exp_avg`` (m) and ``exp_inf`` (u), each of the parameter's shape.
+
+    Where papers and code disagree:
+        The paper has no eps: where every gradient so far was zero it divides zero by zero. torch
+        adds eps to the gradient's size before the maximum, so that it is part of the state and
+        fades with it; Keras adds it to u when dividing.
+
+    Reference: Kingma & Ba 2015, ICLR, arXiv:1412.6980, Algorithm 2.
+    """
+
+    rule = clip_global_norm(maximize(l2_decay(adamax)))
+    domains = {
+        "lr": NON_NEGATIVE,
+        "beta1": DECAY,
+        "beta2": DECAY,
+        "eps": NON_NEGATIVE,
+        "weight_decay": NON_NEGATIVE,
+    }
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        **common: Unpack[Common],
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, defaults, common)

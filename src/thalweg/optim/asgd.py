@@ -1,0 +1,99 @@
+"""Averaged stochastic gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.options import NON_NEGATIVE, Common
+from thalweg.rule import clip_global_norm, l2_decay, maximize, maximum, rule
+
+
+@rule(
+    state={"eta": "eta", "mu": "mu", "ax": "ax"},
+    scalar=("eta", "mu"),
+    start={"eta": "lr", "mu": 1.0},
+    apply=lambda w, moved, h: moved,
+)
+def asgd(
+    w: Any,
+    g: Any,
+    eta: Any,
+    mu: Any,
+    ax: Any,
+    *,
+    lr: Any,
+    lambd: Any,
+    alpha: Any,
+    t0: Any,
+    step: Any,
+) -> Any:
+    w = (1 - lambd * eta) * w - eta * g
+    ax = (1 - mu) * ax + mu * w
+    eta = lr / (1 + lambd * lr * step) ** alpha
+    mu = 1 / maximum(step - t0, 1)
+    return w, {"eta": eta, "mu": mu, "ax": ax}
+
+
+class ASGD(Optimizer):
+    """Gradient descent whose rate falls slowly, and beside it the mean of the weights that it went
+    through. The mean is less noisy than any of them; it is kept in the state and never stepped to.
+
+    ::
+
+        w   <- (1 - lambd eta) w - eta g
+        ax  <- (1 - mu) ax + mu w
+        eta <- lr / (1 + lambd lr step)^alpha   (lr at a parameter's first step)
+        mu  <- 1 / max(step - t0, 1)            (1 at a parameter's first step)
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        lr: learning rate at the start, at least 0; units of w per unit of gradient.
+        lambd: how much w shrinks per step and unit of eta, at least 0, and how early eta falls.
+        alpha: how fast eta falls in the end: with the power -alpha of the step, at least 0.
+        t0: steps after which averaging starts, at least 0; until then ``ax`` is w itself. The
+            default of a million is beyond most trainings.
+        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
+
+    State: ``step``; ``eta`` and ``mu``, one number each per parameter; ``ax``, the mean, of the
+    parameter's shape. For evaluation copy ``ax`` into the weights.
+
+    Where papers and code disagree:
+        Polyak & Juditsky average from the first step; the falling rate with ``lambd`` and alpha is
+        Xu's, and in his setting lambd is the objective's L2 regularisation. In torch and here it
+        decays w beside the gradient, and weight_decay comes on top. torch computes eta and mu at
+        the end of a step for the next one, so what a schedule makes of lr is used a step late; it
+        keeps them in its default dtype, float32, this class in double precision.
+
+    Reference: Polyak & Juditsky 1992, SIAM J. Control Optim. 30(4):838-855; Xu 2011,
+    arXiv:1107.2490.
+    """
+
+    rule = clip_global_norm(maximize(l2_decay(asgd)))
+    heedless = "its rule says where to go, not in which direction"
+    domains = {
+        "lr": NON_NEGATIVE,
+        "lambd": NON_NEGATIVE,
+        "alpha": NON_NEGATIVE,
+        "t0": NON_NEGATIVE,
+        "weight_decay": NON_NEGATIVE,
+    }
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0.0,
+        **common: Unpack[Common],
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "lambd": lambd,
+            "alpha": alpha,
+            "t0": t0,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, defaults, common)

@@ -1,0 +1,103 @@
+"""Which engine steps a parameter, and the batches that engines step together."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.engines import compiled, fused
+from thalweg.engines.base import Batch, Slot, Work
+from thalweg.engines.plain import PlainBatch
+from thalweg.optim.groups import Group
+from thalweg.optim.options import engine_of
+from thalweg.optim.state import Stateful
+from thalweg.rule.graph import Graph
+from thalweg.rule.rule import Rule, Values
+
+
+class Choosing(Stateful):
+    """The part of an optimizer that knows the engines."""
+
+    def _refuse(self, p: Tensor, group: Group) -> str:
+        """The engine for a parameter, or an error where what is asked for cannot be had."""
+        if not (p.is_floating_point() or p.is_complex()):
+            raise ValueError(f"{self._name(p)} has dtype {p.dtype}, which has no gradient")
+        if p.is_complex() and "complex" in self.cannot:
+            raise ValueError(
+                f"{type(self).__name__} cannot step {self._name(p)}, which is complex: "
+                f"{self.cannot['complex']}"
+            )
+        wanted = group["state_dtype"]
+        if wanted is not None and (p.is_complex() or wanted.itemsize > max(4, p.dtype.itemsize)):
+            raise ValueError(f"state_dtype={wanted} does not fit {self._name(p)}, a {p.dtype}")
+        engine = engine_of(group)
+        if engine == "plain":
+            return engine
+        if engine == "compiled" or (engine == "auto" and p.device.type == "cuda"):
+            reason = compiled.refuses(p, self.rule.trace(self.values(p, group)))
+            if reason is None:
+                return "compiled"
+            if engine == "compiled":
+                raise ValueError(f'engine="compiled" cannot step {self._name(p)}: {reason}')
+        reason = fused.refuses(p, self._state_dtype(p, group))
+        if reason is None:
+            return "fused"
+        if engine == "fused":
+            raise ValueError(f'engine="fused" cannot step {self._name(p)}: {reason}')
+        if group["fused"]:
+            notice(f"fused=True: the plain engine steps {self._name(p)}, because {reason}")
+        elif missing := fused.installed():
+            notice(f"the plain engine is used, which is slower: {missing}")
+        return "plain"
+
+    def _engine(self, p: Tensor, group: Group, values: Values) -> str:
+        """The engine for a parameter as its gradient is now."""
+        engine = self._refuse(p, group)
+        if p.grad is not None and p.grad.shape != p.shape:
+            raise ValueError(
+                f"the gradient of {self._name(p)} has another shape, {tuple(p.grad.shape)}"
+            )
+        if p.grad is None or p.grad.layout is torch.strided:
+            return engine
+        if p.grad.layout is not torch.sparse_coo or self.rule.sparse(values) == "refused":
+            raise RuntimeError(
+                f"{type(self).__name__} with these options does not take the {p.grad.layout} "
+                f"gradient of {self._name(p)}"
+            )
+        if group["engine"] in ("fused", "compiled"):
+            raise ValueError(
+                f'engine="{group["engine"]}" cannot step {self._name(p)}: its gradient is sparse'
+            )
+        return "plain"
+
+
+def batches(rule: Rule, slots: Iterable[tuple[Slot, str, Graph, bool]]) -> list[Batch]:
+    """Slots, each with its engine, its graph and whether gradients flow through, put together where
+    these and their storage formats are the same."""
+    alike: dict[Any, list[Slot]] = {}
+    for slot, engine, graph, differentiable in slots:
+        stored = tuple(slot.state[rule.state[s]].dtype for s in graph.states)
+        key = (engine, graph, differentiable, slot.param.dtype, slot.param.device, stored)
+        alike.setdefault(key, []).append(slot)
+    found: list[Batch] = []
+    for (engine, graph, differentiable, *_), together in alike.items():
+        work = Work(rule, graph)
+        match engine:
+            case "fused":
+                found.append(fused.FusedBatch(work, together))
+            case "compiled":
+                found.append(compiled.CompiledBatch(work, together))
+            case _:
+                found.append(PlainBatch(work, together, differentiable))
+    return found
+
+
+@functools.cache
+def notice(text: str) -> None:
+    """Warn once about something that is slower than asked for."""
+    warnings.warn(text, RuntimeWarning, stacklevel=2)

@@ -1,0 +1,113 @@
+"""Parameter groups and their options: what they may be, and what a rule is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from thalweg.optim.options import Interval, check, check_choice, check_common, number
+from thalweg.rule.rule import Rule, Values
+
+Group = dict[str, Any]
+
+
+class Groups(torch.optim.Optimizer):
+    """The part of an optimizer that knows its options. A subclass says which rule it is and which
+    values the rule's hyperparameters may take."""
+
+    rule: ClassVar[Rule]
+    domains: ClassVar[Mapping[str, Interval]]  # of every numeric hyperparameter
+    flags: ClassVar[Mapping[str, tuple[Any, ...]]] = {}  # options that choose a form of the rule
+    # Options that are several numbers, and the rule's names for them; betas need not be named here.
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # Options that speak of all parameters together.
+    united: ClassVar[tuple[str, ...]] = ("max_grad_norm", "check_finite")
+    eager: ClassVar[bool] = False  # whether torch allocates this one's state at construction
+    # Why a rule that is not made with the modifier `cautious` is not.
+    heedless: ClassVar[str] = "its steps are not compared with the gradient"
+    # What else this one cannot do, "complex" parameters or steps that are "differentiable": why.
+    cannot: ClassVar[Mapping[str, str]] = {}
+
+    def _check(self, group: Group) -> None:
+        """Raise for options of a group that are out of range or contradict each other."""
+        check_common(group)
+        for name, choices in self.flags.items():
+            check_choice(name, group[name], choices)
+        if group["cautious"] and "cautious" not in self.rule.scalars:
+            raise ValueError(
+                f"cautious=True cannot be honoured by {type(self).__name__}: {self.heedless}"
+            )
+        if group["differentiable"] and "differentiable" in self.cannot:
+            reason = self.cannot["differentiable"]
+            raise ValueError(
+                f"differentiable=True cannot be honoured by {type(self).__name__}: {reason}"
+            )
+        numbers = self._numbers(group)
+        for name, called, _ in self._given(group):
+            check(called, numbers[name], self.domains[name])
+
+    def _agree(self) -> None:
+        """Options that speak of all parameters together must be the same in all groups."""
+        for name in self.united:
+            first = self.param_groups[0][name]
+            for group in self.param_groups:
+                if group[name] != first:
+                    raise ValueError(
+                        f"{name} speaks of all parameters together: it cannot be {first!r} in one "
+                        f"group and {group[name]!r} in another"
+                    )
+
+    def _given(self, group: Group) -> Iterator[tuple[str, str, Any]]:
+        """The group's numeric hyperparameters: the rule's name, what messages call it, the value.
+        Options that are several numbers are taken apart."""
+        betas = (d for d in self.domains if d.startswith("beta") and d not in self.defaults)
+        parts = {"betas": tuple(betas), **self.parts}
+        for name in self.defaults:
+            if name in parts:
+                names, given = parts[name], group[name]
+                if not isinstance(given, tuple | list) or len(given) != len(names):
+                    raise ValueError(f"{name} must be {len(names)} numbers, not {given!r}")
+                for i, (part, value) in enumerate(zip(names, given, strict=True)):
+                    yield part, f"{name}[{i}]", value
+            elif name in self.domains:
+                yield name, name, group[name]
+
+    def _numbers(self, group: Group) -> dict[str, float | None]:
+        """The group's numeric hyperparameters by the rule's names."""
+        return {
+            name: None if value is None and self.domains[name].optional else number(called, value)
+            for name, called, value in self._given(group)
+        }
+
+    def hyperparameters(self, group: Group) -> Values:
+        """A group's options by the rule's names: numbers as doubles, switches as they are."""
+        clip = group["max_grad_norm"]
+        return {
+            **self._numbers(group),
+            **{name: group[name] for name in (*self.flags, "maximize", "cautious")},
+            "max_grad_norm": None if clip is None else number("max_grad_norm", clip),
+        }
+
+    def particulars(self, p: Tensor, group: Group) -> Values:
+        """What a rule is told of one parameter beside its group's options: what depends on its
+        shape or dtype."""
+        del p, group
+        return {}
+
+    def values(self, p: Tensor, group: Group) -> Values:
+        """All that the rule is told about the step of one parameter, but for the step's number."""
+        return {**self.hyperparameters(group), **self.particulars(p, group)}
+
+    def _name(self, p: Tensor) -> str:
+        """What to call a parameter in a message."""
+        for i, group in enumerate(self.param_groups):
+            for k, q in enumerate(group["params"]):
+                if q is p:
+                    shape = tuple(p.shape)
+                    if "param_names" in group:
+                        return f"parameter {group['param_names'][k]!r} (shape {shape})"
+                    return f"parameter {k} of group {i} (shape {shape})"
+        raise KeyError("not a parameter of this optimizer")

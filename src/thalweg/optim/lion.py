@@ -1,0 +1,66 @@
+"""Lion."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
+from thalweg.rule import cautious, clip_global_norm, decoupled_decay, maximize, rule, sign
+
+
+@cautious
+@rule(state={"m": "exp_avg"}, counts=False)
+def lion(g: Any, m: Any, *, beta1: Any, beta2: Any) -> Any:
+    direction = sign(beta1 * m + (1 - beta1) * g)
+    return direction, {"m": beta2 * m + (1 - beta2) * g}
+
+
+class Lion(Optimizer):
+    """Step by lr in every coordinate, in the direction of the sign of a moving average: a rule that
+    a program search found. One average serves twice: the step looks at it with more weight on the
+    present gradient (beta1) than it is remembered with (beta2).
+
+    ::
+
+        w <- (1 - lr weight_decay) w
+        w <- w - lr sign(beta1 m + (1 - beta1) g)
+        m <- beta2 m + (1 - beta2) g
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        lr: learning rate, at least 0; units of w per step, which is the size of each step. 3 to 10
+            times smaller than AdamW's.
+        betas: how much of the average is kept in the step and in memory, from 0 to below 1.
+        weight_decay: fraction of w taken off per step and unit of lr, at least 0; 3 to 10 times
+            larger than AdamW's, as the rate is smaller.
+
+    State: ``exp_avg`` (m), of the parameter's shape (``step`` is not kept).
+
+    Where papers and code disagree:
+        The paper takes the decay off in the same line as the step, the official PyTorch code (and
+        this class) before it, which is the same. Its default is 0 there and 1e-3 in optax. A
+        coordinate whose average is exactly zero does not move: the sign is 0 there.
+
+    Reference: Chen, Liang, Huang, Real, Wang, Liu, Pham, Dong, Luong, Hsieh, Lu & Le 2023, NeurIPS,
+    arXiv:2302.06675, Algorithm 2; official code: google/automl, lion/lion_pytorch.py.
+    """
+
+    rule = clip_global_norm(maximize(decoupled_decay(lion)))
+    domains = {
+        "lr": NON_NEGATIVE,
+        "beta1": DECAY,
+        "beta2": DECAY,
+        "weight_decay": NON_NEGATIVE,
+    }
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        **common: Unpack[Common],
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "weight_decay": weight_decay}
+        super().__init__(params, defaults, common)

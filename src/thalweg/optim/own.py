@@ -1,0 +1,57 @@
+"""An optimizer of a rule of one's own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.options import DEFAULTS, NON_NEGATIVE, Interval
+from thalweg.rule import Rule, cautious, clip_global_norm, l2_decay, maximize
+
+FINITE = Interval(-math.inf)
+
+
+def from_rule(own: Rule, *, lr: float = 1e-3, **defaults: Any) -> type[Optimizer]:
+    """An optimizer class for a rule written with :func:`thalweg.rule.rule`.
+
+    The class has everything that the built-in ones have: both engines, groups, checkpoints, and
+    the options ``weight_decay`` (L2), ``maximize``, ``max_grad_norm``, ``cautious`` and the others
+    of :class:`~thalweg.optim.options.Common`.
+
+    Args:
+        own: the rule. Its keyword arguments become the optimizer's hyperparameters.
+        lr: default learning rate.
+        defaults: of the hyperparameters that have none in the rule's signature; numbers, or True
+            and False for options that a Python ``if`` asks about.
+
+    Raises:
+        TypeError: a hyperparameter has no default, or a default has no hyperparameter.
+    """
+    values = {**own.defaults, **defaults}
+    mine = own.scalars - {"lr", "weight_decay"} - set(DEFAULTS)
+    for name in sorted(mine ^ (set(values) - {"lr", "weight_decay"})):
+        has = "has no default" if name in mine else "is not an argument of the rule"
+        raise TypeError(f"from_rule({own.name}): {name!r} {has}")
+    for name, value in values.items():
+        if not isinstance(value, int | float):
+            raise TypeError(f"from_rule({own.name}): {name} must be a number, not {value!r}")
+    numbers = [k for k, v in values.items() if not isinstance(v, bool)]
+
+    class Own(Optimizer):
+        rule = clip_global_norm(maximize(l2_decay(cautious(own))))
+        domains = {
+            **dict.fromkeys(numbers, FINITE),
+            "lr": NON_NEGATIVE,
+            "weight_decay": NON_NEGATIVE,
+        }
+        flags = {k: (False, True) for k, v in values.items() if isinstance(v, bool)}
+
+        def __init__(self, params: Any, **options: Any) -> None:
+            own_defaults = {"lr": lr, "weight_decay": 0.0, **values}
+            chosen = {k: options.pop(k, v) for k, v in own_defaults.items()}
+            super().__init__(params, chosen, options)  # type: ignore[arg-type]
+
+    Own.__name__ = Own.__qualname__ = own.name
+    Own.__doc__ = f"The optimizer of the rule ``{own.name}``."
+    return Own

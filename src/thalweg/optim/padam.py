@@ -1,0 +1,116 @@
+"""Padam: partially adaptive momentum."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from thalweg.optim.groups import Group
+from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
+from thalweg.rule import cautious, clip_global_norm, l2_decay, maximize, maximum, rule, sqrt
+from thalweg.rule.rule import Values
+
+# Powers 2 p that are square roots, for a power in general takes many times as long.
+ROOTS = {1 / 2: "", 1 / 4: "√", 1 / 8: "√√", 1 / 16: "√√√"}
+
+
+@cautious
+@rule(state={"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"})
+def padam(
+    g: Any,
+    m: Any,
+    v: Any,
+    v_max: Any,
+    *,
+    beta1: Any,
+    beta2: Any,
+    eps: Any,
+    partial: Any,
+    roots: str | None,
+    amsgrad: bool,
+    step: Any,
+) -> Any:
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    new = {"m": m, "v": v}
+    if amsgrad:
+        new["v_max"] = v = maximum(v_max, v)
+    scale = sqrt(v) + eps
+    if roots is None:
+        scale = scale ** (2 * partial)
+    else:
+        for _ in roots:
+            scale = sqrt(scale)
+    return sqrt(1 - beta2**step) / (1 - beta1**step) * m / scale, new
+
+
+class Padam(Optimizer):
+    """Adam's divisor raised to a power between that of momentum SGD (0) and that of AMSGrad (1/2):
+    partly adaptive, for Adam's early speed and SGD's generalisation.
+
+    ::
+
+        m <- beta1 m + (1 - beta1) g
+        v <- beta2 v + (1 - beta2) g^2          v_max <- max(v_max, v)
+        c = sqrt(1 - beta2^step) / (1 - beta1^step)
+        w <- w - lr c m / (sqrt(v_max) + eps)^(2 partial)
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        lr: learning rate, at least 0; units of w per unit of gradient to the power 1 - 2 partial,
+            hence much larger than Adam's.
+        betas: how much of each average is kept, from 0 to below 1.
+        eps: keeps the quotient finite, at least 0; units of the gradient.
+        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
+        amsgrad: divide by the largest v so far, as the paper does; False: by v.
+        partial: the power p of v, from 0 to 1/2. 1/2, 1/4, 1/8 and 1/16 are computed by square
+            roots; any other power is several times slower.
+
+    State: ``step``; ``exp_avg`` (m), ``exp_avg_sq`` (v) and, with amsgrad, ``max_exp_avg_sq``
+    (v_max), each of the parameter's shape.
+
+    Where papers and code disagree:
+        The paper corrects no bias and has no eps. The official code (uclaml/Padam) takes Adam's
+        step and raises only the divisor to the power: the correction of v stays a square root
+        whatever the power, and eps is raised with the root. Its default for partial is 1/4, that of
+        its training scripts 1/8.
+
+    Reference: Chen, Zhou, Tang, Yang, Cao & Gu 2020, IJCAI, arXiv:1806.06763, Algorithm 1.
+    """
+
+    rule = clip_global_norm(maximize(l2_decay(padam)))
+    domains = {
+        "lr": NON_NEGATIVE,
+        "beta1": DECAY,
+        "beta2": DECAY,
+        "eps": NON_NEGATIVE,
+        "weight_decay": NON_NEGATIVE,
+        "partial": Interval(0.0, 0.5),
+    }
+    flags = {"amsgrad": (False, True)}
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1e-1,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = True,
+        partial: float = 1 / 4,
+        **common: Unpack[Common],
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "partial": partial,
+        }
+        super().__init__(params, defaults, common)
+
+    def hyperparameters(self, group: Group) -> Values:
+        """A group's options by the rule's names, and which square roots make the power."""
+        values = super().hyperparameters(group)
+        return {**values, "roots": ROOTS.get(values["partial"])}

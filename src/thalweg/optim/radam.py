@@ -1,0 +1,113 @@
+"""RAdam: rectified Adam."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
+from thalweg.rule import (
+    cautious,
+    clip_global_norm,
+    decoupled_decay,
+    either,
+    l2_decay,
+    maximize,
+    rule,
+    sqrt,
+    where,
+)
+from thalweg.rule.words import named
+
+
+@cautious
+@rule(state={"m": "exp_avg", "v": "exp_avg_sq"})
+def radam(
+    g: Any,
+    m: Any,
+    v: Any,
+    *,
+    beta1: Any,
+    beta2: Any,
+    eps: Any,
+    step: Any,
+) -> Any:
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    correction = named("b", 1 - beta2**step)
+    rho_max = named("rho_max", 2 / (1 - beta2) - 1)
+    rho = named("rho", rho_max - 2 * step * beta2**step / correction)
+    r = named(
+        "r",
+        sqrt((rho - 4) * (rho - 2) * rho_max / ((rho_max - 4) * (rho_max - 2) * rho)),
+    )
+    adapted = where(rho > 5, r * sqrt(correction) / (sqrt(v) + eps), 1)
+    return m / (1 - beta1**step) * adapted, {"m": m, "v": v}
+
+
+class RAdam(Optimizer):
+    """Adam whose first steps do not trust v: few gradients have gone into it, and its root would
+    make steps of random size. They are steps of momentum; then Adam's, scaled up as v firms.
+
+    ::
+
+        m <- beta1 m + (1 - beta1) g            m_hat = m / (1 - beta1^step)
+        v <- beta2 v + (1 - beta2) g^2          b = 1 - beta2^step
+        rho_max = 2 / (1 - beta2) - 1           rho = rho_max - 2 step beta2^step / b
+        r = sqrt((rho - 4) (rho - 2) rho_max / ((rho_max - 4) (rho_max - 2) rho))
+        w <- w - lr m_hat r sqrt(b) / (sqrt(v) + eps)           (rho > 5)
+        w <- w - lr m_hat                                       (else)
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        lr: learning rate, at least 0; units of w per step, but of w per unit of gradient while rho
+            is at most 5 (the first five steps, with the default betas).
+        betas: how much of each average is kept, from 0 to below 1. With beta2 up to 2/3 rho never
+            comes to 5.
+        eps: keeps the quotient finite, at least 0; units of the gradient. Stands beside the
+            *uncorrected* root, so it weighs more in early steps than Adam's.
+        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
+        decoupled_weight_decay: shrink w by ``lr weight_decay`` beside the step, as AdamW does.
+
+    State: ``step``; ``exp_avg`` (m) and ``exp_avg_sq`` (v), each of the parameter's shape.
+
+    Where papers and code disagree:
+        The paper switches at rho > 4, its official code at rho >= 5 and torch at rho > 5. Before
+        the switch paper and torch make a momentum step; the official code does so only with
+        degenerated_to_sgd, and otherwise leaves w alone. The paper has no eps. The official code's
+        weight decay is always decoupled, and left out where it makes no step; torch's is L2 unless
+        decoupled_weight_decay is set, at every step.
+
+    Reference: Liu, Jiang, He, Chen, Liu, Gao & Han 2020, ICLR, arXiv:1908.03265, Algorithm 2.
+    """
+
+    rule = clip_global_norm(
+        maximize(either("decoupled_weight_decay", decoupled_decay(radam), l2_decay(radam)))
+    )
+    domains = {
+        "lr": NON_NEGATIVE,
+        "beta1": DECAY,
+        "beta2": DECAY,
+        "eps": NON_NEGATIVE,
+        "weight_decay": NON_NEGATIVE,
+    }
+    flags = {"decoupled_weight_decay": (False, True)}
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        **common: Unpack[Common],
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
+        super().__init__(params, defaults, common)

@@ -1,0 +1,278 @@
+"""SAM and adaptive SAM: sharpness-aware minimisation around any optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, overload
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from thalweg.engines.base import Batch, Slot, drive
+from thalweg.optim.choice import batches
+from thalweg.optim.groups import Group
+from thalweg.optim.memory import Memory
+from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.options import NON_NEGATIVE
+from thalweg.optim.sgd import SGD
+from thalweg.rule import maximize, norm, rule
+from thalweg.rule.rule import Values
+from thalweg.rule.words import named
+
+
+@rule(state={"kept": "old_p"}, counts=False, apply=lambda w, up, h: w + up)
+def climb(w: Any, g: Any, kept: Any, *, rho: Any, adaptive: bool) -> Any:
+    del kept
+    length = named("length", norm(abs(w) * g if adaptive else g, "all"))
+    return (w * w * g if adaptive else g) * (rho / (length + 1e-12)), {"kept": w}
+
+
+@rule(state={"kept": "old_p"}, counts=False, apply=lambda w, kept, h: kept)
+def back(kept: Any) -> Any:
+    return kept, {"kept": kept}
+
+
+class _Climb(Optimizer):
+    """The first move, as an optimizer of its own over the same groups."""
+
+    rule = maximize(climb)
+    domains = {"rho": NON_NEGATIVE}
+    flags = {"adaptive": (False, True)}
+    heedless = "a climb goes along the gradient"
+    _way: tuple[list[Batch], list[tuple[int, int]], list[Batch]] | None = None
+
+    def _state_dtype(self, p: Tensor, group: Group) -> torch.dtype:
+        del group
+        return p.dtype  # the way back must be exact
+
+    def back(self, params: list[Tensor]) -> None:
+        """Give parameters that have just climbed the weights that they had."""
+        at = [(id(p), p.data_ptr()) for p in params]
+        if self._way is None or self._way[0] is not self.batches or self._way[1] != at:
+            graph, chosen = back.trace({}), set(map(id, params))
+            slots = [
+                (Slot(p, self._place[p], self.state[p]), self._refuse(p, group), graph, False)
+                for group in self.param_groups
+                for p in group["params"]
+                if id(p) in chosen
+            ]
+            self._way = self.batches, at, batches(back, slots)
+        with torch.no_grad():
+            drive([b.run(self._values, 0) for b in self._way[2]])
+
+
+class SAM(Optimizer):
+    """Take the gradient not where the weights are but at the worst point within a distance rho, and
+    step with it from where they are. Minima that are sharp do not look like minima from there.
+
+    ::
+
+        kept <- w
+        w <- w + rho g / (norm(g) + 1e-12)      (norm over all parameters of all groups)
+        g <- the gradient at w
+        w <- base_optimizer's step from kept with g
+        adaptive: w <- w + rho w^2 g / (norm(|w| g) + 1e-12)
+
+    ``step(closure)`` calls the closure twice: it zeroes the gradients, computes the loss, goes
+    backward and returns the loss. Or, each after a backward of its own,
+    ``first_step(zero_grad=True)`` and ``second_step(zero_grad=True)``. With a ``GradScaler``,
+    ``scaler.step(optimizer)`` takes the place of ``second_step``; ``first_step`` needs no
+    ``unscale_``.
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        base_optimizer: the class that steps, of ``thalweg.optim`` or ``torch.optim``. Further
+            arguments are its. Its groups are shared: a schedule may be given either optimizer.
+        rho: how far to climb, at least 0; units of w, and without units if adaptive (where about
+            ten times as much suits).
+        adaptive: measure distances relative to each weight (ASAM).
+        model: its batch-norm statistics are left alone from ``first_step`` to ``second_step``.
+
+    State: the base optimizer's, which is all that a checkpoint holds; beside it ``old_p``, the
+    weights before the climb, of the parameter's shape and dtype, so that the way back is exact.
+
+    Where papers and code disagree:
+        Official here is davda54/sam, which people use, since the authors' own (JAX) is the training
+        script of their paper. Its ``step(closure)`` wants a backward before and calls the closure
+        once; here the closure is called twice, as by every optimizer of torch that evaluates
+        twice. Scripts made for it work, an evaluation longer, as the climb does not depend on the
+        gradient's length. Its checkpoints lack the base optimizer's state, and its weights stay
+        climbed where the second gradient is None or a ``GradScaler`` skips the step. ASAM's paper
+        adds 0.01 to ``|w|``, which it leaves out.
+
+    Reference: Foret, Kleiner, Mobahi & Neyshabur 2021, ICLR, arXiv:2010.01412, Algorithm 1; ASAM:
+    Kwon, Kim, Park & Choi 2021, ICML, arXiv:2102.11600; official code: davda54/sam.
+    """
+
+    rule = SGD.rule.with_(climb=_Climb.rule)
+    domains = _Climb.domains
+    flags = _Climb.flags
+    _step_supports_amp_scaling: ClassVar[bool] = True  # a skipped step, too, must lead back
+
+    def __init__(
+        self,
+        params: Any,
+        base_optimizer: Callable[..., torch.optim.Optimizer] = SGD,
+        rho: float = 0.05,
+        adaptive: bool = False,
+        *,
+        model: nn.Module | None = None,
+        **base_options: Any,
+    ) -> None:
+        self.base_optimizer = base_optimizer(params, **base_options)
+        self.model = model
+        own = {"rho": rho, "adaptive": adaptive}
+        for name in own.keys() & self.base_optimizer.defaults.keys():
+            raise ValueError(
+                f"{type(self.base_optimizer).__name__} cannot be the base optimizer: it has an "
+                f"option {name!r} of its own, and they share their groups"
+            )
+        self._surround(own)
+        groups = self.base_optimizer.param_groups
+        torch.optim.Optimizer.__init__(self, groups, {**self.base_optimizer.defaults, **own})
+        self._surround(own)
+
+    def _surround(self, own: Group) -> None:
+        """Stand around the base optimizer as it is now; its groups are given what they lack."""
+        self.param_groups, self.state = self.base_optimizer.param_groups, self.base_optimizer.state
+        self._climb = _Climb(self.param_groups, own, {})
+        self._climbed: list[Tensor] | None = None  # between the two steps: who has to come back
+        self._frozen: list[_BatchNorm] = []
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add parameters with options of their own. Raises, and adds nothing, for bad options."""
+        if self.param_groups is not self.base_optimizer.param_groups:  # torch's constructor
+            self.param_groups.append(param_group)
+            return
+        self._climb._check({**self._climb.defaults, **param_group})
+        self.base_optimizer.add_param_group(param_group)
+        self._climb.add_param_group(self.param_groups[-1])
+
+    def hyperparameters(self, group: Group) -> Values:
+        base = self.base_optimizer
+        theirs = base.hyperparameters(group) if isinstance(base, Optimizer) else {}
+        return {**theirs, **self._climb.hyperparameters(group)}
+
+    def phases(self) -> tuple[torch.optim.Optimizer, ...]:
+        return self._climb, self.base_optimizer
+
+    # ---- the step
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Both moves; returns the closure's loss at the weights before them. Without a closure, the
+        second move, after :meth:`first_step`."""
+        if closure is None:
+            if self._climbed is None:
+                raise RuntimeError(
+                    "SAM evaluates twice: step(closure), or first_step() and second_step(), "
+                    "each after a backward of its own"
+                )
+            self._descend()
+            return None
+        with torch.enable_grad():
+            loss = closure()
+        self.first_step(zero_grad=True)
+        try:
+            with torch.enable_grad():
+                closure()
+        except BaseException:
+            self._return()
+            raise
+        self._descend()
+        return loss
+
+    def first_step(self, zero_grad: bool = False) -> None:
+        """Climb, along the gradients that are there."""
+        if self._climbed is not None:
+            raise RuntimeError("first_step has been taken: second_step comes next")
+        finite = self._climb._finite()
+        if finite:
+            self._climb._step()
+        params = (p for g in self.param_groups for p in g["params"])
+        self._climbed = [p for p in params if finite and p.grad is not None]
+        if self.model is not None:
+            norms = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
+            self._frozen = [m for m in norms if m.track_running_stats]
+        for m in self._frozen:
+            m.track_running_stats = False
+        if zero_grad:
+            self.zero_grad()
+
+    def second_step(self, zero_grad: bool = False) -> None:
+        """Go back, and step with the gradients that have been taken at the top."""
+        self.step()
+        if zero_grad:
+            self.zero_grad()
+
+    def _return(self) -> None:
+        climbed, self._climbed = self._climbed or [], None
+        if climbed:
+            self._climb.back(climbed)
+        for m in self._frozen:
+            m.track_running_stats = True
+        self._frozen = []
+
+    def _descend(self) -> None:
+        self._return()
+        # What a GradScaler leaves to the optimizer: its own skipping would leave the weights above.
+        if bool(getattr(self, "found_inf", False)):
+            return
+        scale = getattr(self, "grad_scale", None)
+        for group in self.param_groups if scale is not None else ():
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.grad.div_(scale)
+        self.base_optimizer.step()
+
+    # ---- around the base optimizer
+
+    def averaged(self) -> AbstractContextManager[None]:
+        base = self.base_optimizer
+        return base.averaged() if isinstance(base, Optimizer) else nullcontext()
+
+    def memory(self) -> Memory:
+        base = self.base_optimizer
+        if not isinstance(base, Optimizer):
+            raise TypeError(f"{type(base).__name__} is torch's, which does not tell beforehand")
+        mine = self._climb.memory().parameters
+        return Memory({p: {**x, **mine[p]} for p, x in base.memory().parameters.items()})
+
+    def _at_home(self, what: str) -> None:
+        if self._climbed is not None:
+            raise RuntimeError(f"{what} between first_step and second_step: weights are elsewhere")
+
+    def state_dict(self) -> dict[str, Any]:
+        self._at_home("state_dict()")
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a checkpoint of this class, or of the base optimizer alone."""
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        for group in state_dict["param_groups"]:
+            self._climb._check({**self._climb.defaults, **group})
+        self.base_optimizer.load_state_dict(state_dict)
+        self._return_nowhere()
+        for done in self._optimizer_load_state_dict_post_hooks.values():
+            done(self)
+
+    def _return_nowhere(self) -> None:
+        self._climbed = []
+        self._return()
+        self._surround({name: self.defaults[name] for name in ("rho", "adaptive")})
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._at_home("a copy")
+        more = {"base_optimizer": self.base_optimizer, "model": self.model}
+        return {**super().__getstate__(), **more}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        torch.optim.Optimizer.__setstate__(self, state)
+        self._surround({name: self.defaults[name] for name in ("rho", "adaptive")})

@@ -1,0 +1,127 @@
+"""Schedule-Free RAdam."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Unpack
+
+from torch import nn
+
+from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
+from thalweg.optim.schedule_free import (
+    AVERAGE,
+    BETWEEN,
+    DOMAINS,
+    FACTS,
+    FLAGS,
+    ScheduleFree,
+    average,
+    views,
+)
+from thalweg.rule import clip_global_norm, maximize, rule, sqrt, where
+from thalweg.rule.words import named
+
+
+@rule(state={"z": "z", "v": "exp_avg_sq", **AVERAGE}, views=views("beta1"), **FACTS)
+def schedule_free_radam(
+    w: Any, g: Any, z: Any, v: Any, weight_sum: Any, lr_max: Any, *, lr: Any, beta1: Any,
+    beta2: Any, eps: Any, weight_decay: Any, r: Any, weight_lr_power: Any,
+    silent_sgd_phase: bool, averaging: str, step: Any,
+) -> Any:  # fmt: skip
+    v = beta2 * v + (1 - beta2) * g * g
+    v_hat = v / (1 - beta2**step)
+    rho_max = named("rho_max", 2 / (1 - beta2) - 1)
+    rho = named("rho", rho_max - 2 * step * beta2**step / (1 - beta2**step))
+    grown = sqrt((rho - 4) * (rho - 2) * rho_max / ((rho_max - 4) * (rho_max - 2) * rho))
+    early = 0 if silent_sgd_phase else 1
+    rate = named("rate", lr * where(rho > 4, named("grown", grown), early))
+    u = g / where(rho > 4, sqrt(v_hat) + eps, 1)
+    if weight_decay:
+        u = u + weight_decay * w
+    direction, new = average(
+        w, named("u", u), z, weight_sum, lr_max, rate=rate, beta=beta1, r=r,
+        weight_lr_power=weight_lr_power, averaging=averaging, step=step,
+    )  # fmt: skip
+    return direction, {**new, "v": v}
+
+
+class ScheduleFreeRAdam(ScheduleFree):
+    """Schedule-Free AdamW without a warm-up to choose: the rate grows as v becomes reliable, by
+    RAdam's rectification. z makes the steps, the average x of all z is what to evaluate, and
+    gradients are taken at y between the two. The parameters are y (w in the formula) in training;
+    ``eval()``, ``averaged()`` or ``model=`` make them x.
+
+    ::
+
+        v <- beta2 v + (1 - beta2) g^2          g is taken at y
+        rho_max = 2 / (1 - beta2) - 1
+        rho = rho_max - 2 step beta2^step / (1 - beta2^step)
+        rate = lr sqrt((rho - 4) (rho - 2) rho_max / ((rho_max - 4) (rho_max - 2) rho))
+        u = g / (sqrt(v / (1 - beta2^step)) + eps) + weight_decay y
+               where rho > 4, else rate = 0 (lr unless silent) and u = g + weight_decay y
+        lr_max <- max(lr_max, rate)
+        weight_sum <- weight_sum + step^r lr_max^weight_lr_power
+        c = step^r lr_max^weight_lr_power / weight_sum    (0 while weight_sum is 0)
+        z <- z - rate u
+        x <- (1 - c) x + c z
+        y <- (1 - beta1) z + beta1 x            y is w, and x need not be kept:
+                                                x = w / beta1 + (1 - 1 / beta1) z
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        lr: learning rate, at least 0; units of w per step.
+        betas: how much of y is x, above 0 and below 1 (to be left alone during training, since x is
+            told from y with it); how much of v is kept, from 0 to below 1.
+        eps: keeps the quotient finite, at least 0; units of the gradient.
+        weight_decay: fraction of y taken off z per step and unit of lr, at least 0.
+        r: later z weigh more, by ``step^r``, at least 0; 0 is the plain average.
+        weight_lr_power: z weigh by this power of the rate, at least 0; 0: not by the rate.
+        silent_sgd_phase: while too few gradients are known for a variance (4 with beta2 = 0.999)
+            only v moves; False: SGD's steps at lr meanwhile.
+        averaging: which rate z weigh by: ``"lr_max"``, the largest so far, or ``"lr"``, the step's
+            own. They differ once the rate falls.
+        model: a module whose ``train()`` and ``eval()`` shall switch the parameters too.
+
+    State: ``step``; ``z`` and ``exp_avg_sq`` (v), of the parameter's shape; ``weight_sum`` and
+    ``lr_max``, one number each. While the parameters are x also ``y``, so that the way back is
+    exact. With a ``state_dtype`` shorter than the weights z loses steps that are small beside it.
+
+    Where papers and code disagree:
+        There is no paper on this one: rectification is RAdam's (Liu et al. 2020, arXiv:1908.03265),
+        and it is applied where rho is above 4, as there; torch's RAdam asks for 5. What is said of
+        the official code in :class:`~thalweg.optim.ScheduleFreeAdamW` holds here too. With beta2 up
+        to 0.6 rho never gets above 4, and in the silent phase nothing is ever learnt.
+
+    Reference: Defazio et al. 2024, NeurIPS, arXiv:2405.15682; official code: schedulefree 1.4.1,
+    RAdamScheduleFree.
+    """
+
+    rule = clip_global_norm(maximize(schedule_free_radam))
+    domains = {**DOMAINS, "beta1": BETWEEN, "beta2": DECAY, "eps": NON_NEGATIVE}
+    flags = {**FLAGS, "silent_sgd_phase": (False, True)}
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 0.0025,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        r: float = 0.0,
+        weight_lr_power: float = 2.0,
+        silent_sgd_phase: bool = True,
+        *,
+        averaging: Literal["lr_max", "lr"] = "lr_max",
+        model: nn.Module | None = None,
+        **common: Unpack[Common],
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "r": r,
+            "weight_lr_power": weight_lr_power,
+            "silent_sgd_phase": silent_sgd_phase,
+            "averaging": averaging,
+        }
+        super().__init__(params, defaults, common, model)

@@ -1,0 +1,110 @@
+"""Schedule-Free SGD."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Unpack
+
+from torch import nn
+
+from thalweg.optim.options import NON_NEGATIVE, Common
+from thalweg.optim.schedule_free import (
+    AVERAGE,
+    BETWEEN,
+    DOMAINS,
+    FACTS,
+    FLAGS,
+    ScheduleFree,
+    average,
+    views,
+)
+from thalweg.rule import clip_global_norm, l2_decay, maximize, minimum, rule
+from thalweg.rule.words import named
+
+
+@rule(state={"z": "z", **AVERAGE}, views=views("momentum"), **FACTS)
+def schedule_free_sgd(
+    w: Any, g: Any, z: Any, weight_sum: Any, lr_max: Any, *, lr: Any, momentum: Any,
+    warmup_steps: Any, r: Any, weight_lr_power: Any, averaging: str, step: Any,
+) -> Any:  # fmt: skip
+    rate = named("rate", lr * minimum(step / warmup_steps, 1)) if warmup_steps else lr
+    return average(
+        w, g, z, weight_sum, lr_max, rate=rate, beta=momentum, r=r,
+        weight_lr_power=weight_lr_power, averaging=averaging, step=step,
+    )  # fmt: skip
+
+
+class ScheduleFreeSGD(ScheduleFree):
+    """SGD without a schedule, and without having to know when training will end: z descends at a
+    constant rate, the average x of all z is what to evaluate, and gradients are taken at y between
+    the two. The parameters are y (w in the formula) in training; ``eval()``, ``averaged()`` or
+    ``model=`` make them x.
+
+    ::
+
+        rate = lr min(step / warmup_steps, 1)
+        lr_max <- max(lr_max, rate)
+        weight_sum <- weight_sum + step^r lr_max^weight_lr_power
+        c = step^r lr_max^weight_lr_power / weight_sum
+        z <- z - rate g                         g is taken at y
+        x <- (1 - c) x + c z
+        y <- (1 - momentum) z + momentum x      y is w, and x need not be kept:
+                                                x = w / momentum + (1 - 1 / momentum) z
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        lr: learning rate, at least 0; units of w per unit of gradient. Larger than SGD's: it never
+            decays.
+        momentum: how much of y is x, above 0 and below 1; to be left alone during training, since x
+            is told from y with it.
+        weight_decay: L2 regularisation at y, ``g + weight_decay w``, at least 0.
+        warmup_steps: steps in which the rate grows from 0 to lr, at least 0.
+        r: later z weigh more, by ``step^r``, at least 0; 0 is the plain average.
+        weight_lr_power: z weigh by this power of the rate, at least 0; 0: not by the rate.
+        averaging: which rate z weigh by: ``"lr_max"``, the largest so far, or ``"lr"``, the step's
+            own. They differ once the rate falls.
+        model: a module whose ``train()`` and ``eval()`` shall switch the parameters too.
+
+    State: ``step``; ``z``, of the parameter's shape; ``weight_sum`` and ``lr_max``, one number
+    each. While the parameters are x also ``y``, so that the way back is exact. With a
+    ``state_dtype`` shorter than the weights z loses steps that are small beside it.
+
+    Where papers and code disagree:
+        The paper weighs by the rate of the step, c = rate^2 / sum of rate^2 (``"lr"``), the
+        official code by the largest so far. The official code counts steps, weights and the largest
+        rate by group, also for parameters that had no gradient; here each parameter counts its own.
+        It writes the decay into ``p.grad``, starts in evaluation mode, and comes back from it with
+        rounding errors; its groups added during training are not averaged, and the next ``train()``
+        spoils their weights; lr = 0 in a tensor gives NaN.
+
+    Reference: Defazio, Yang, Mehta, Mishchenko, Khaled & Cutkosky 2024, NeurIPS, arXiv:2405.15682;
+    official code: schedulefree 1.4.1, SGDScheduleFree.
+    """
+
+    rule = clip_global_norm(maximize(l2_decay(schedule_free_sgd)))
+    domains = {**DOMAINS, "momentum": BETWEEN, "warmup_steps": NON_NEGATIVE}
+    flags = FLAGS
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1.0,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        warmup_steps: float = 0,
+        r: float = 0.0,
+        weight_lr_power: float = 2.0,
+        *,
+        averaging: Literal["lr_max", "lr"] = "lr_max",
+        model: nn.Module | None = None,
+        **common: Unpack[Common],
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "warmup_steps": warmup_steps,
+            "r": r,
+            "weight_lr_power": weight_lr_power,
+            "averaging": averaging,
+        }
+        super().__init__(params, defaults, common, model)

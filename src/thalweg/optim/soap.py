@@ -1,0 +1,233 @@
+"""SOAP: Adam in the eigenbases of Shampoo's preconditioner."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Unpack
+
+import torch
+from torch import Tensor
+
+from thalweg.optim.groups import Group
+from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
+from thalweg.optim.sides import eigenbasis, sides
+from thalweg.rule import clip_global_norm, matrix, maximize, mean, rule, shaped, sqrt, where
+from thalweg.rule.rule import Values
+from thalweg.rule.words import named
+
+
+@shaped
+def average(old: Tensor, g: Tensor, beta: float, **seen: Any) -> Tensor:
+    """A moving average of the Gram matrix of each side."""
+    seen_as, new = sides(g.shape, **seen), torch.empty_like(old)
+    for f, gram, out in zip(seen_as.split(old), seen_as.grams(g), seen_as.split(new), strict=True):
+        if f is not None and gram is not None:
+            torch.lerp(f, gram, 1 - beta, out=out)
+    return new
+
+
+@shaped
+def iterated(f: Tensor, q: Tensor, k: float, g: Tensor, *, every: float, **seen: Any) -> Tensor:
+    """Each factor times its basis at every so many steps, else the bases themselves."""
+    due = k > 0 and k % every == 0
+    return sides(g.shape, **seen).each(torch.matmul, f, q) if due else q
+
+
+@shaped
+def bases(f: Tensor, q: Tensor, fq: Tensor, k: float, g: Tensor, **seen: Any) -> Tensor:
+    """The next bases: eigenvectors at the start, then what a power iteration makes of them."""
+    found = sides(g.shape, **seen)
+    if k == 0:
+        return found.each(eigenbasis, f)
+    if fq is q:
+        return q
+    return found.each(lambda q, fq: torch.linalg.qr(fq[:, _order(q, fq)])[0], q, fq)
+
+
+@matrix
+def project(q: Tensor, x: Tensor, **seen: Any) -> Tensor:
+    """A tensor's coordinates in the bases."""
+    return sides(x.shape, **seen).turn(q, x)
+
+
+@matrix
+def back(q: Tensor, x: Tensor, **seen: Any) -> Tensor:
+    """The tensor that has these coordinates."""
+    return sides(x.shape, **seen).turn(q, x, back=True)
+
+
+@matrix
+def moved(q: Tensor, new: Tensor, m: Tensor, **seen: Any) -> Tensor:
+    """Coordinates in the new bases of what has these in the old ones."""
+    if new is q:
+        return m
+    found = sides(m.shape, **seen)
+    return found.turn(new, found.turn(q, m, back=True))
+
+
+@matrix
+def resorted(q: Tensor, fq: Tensor, v: Tensor, **seen: Any) -> Tensor:
+    """Squares of coordinates in the order that the new bases have."""
+    if fq is q:
+        return v
+    found = sides(v.shape, **seen)
+    pairs = zip(found.split(q), found.split(fq), strict=True)
+    orders = [None if a is None or b is None else _order(a, b) for a, b in pairs]
+    return found.select(orders, v)
+
+
+def _order(q: Tensor, fq: Tensor) -> Tensor:
+    """Columns by estimated eigenvalue, the largest first."""
+    return (q * fq).sum(0).argsort(descending=True)
+
+
+def _size(shape: tuple[int, ...], h: Values) -> tuple[int]:
+    seen = {name: h[name] for name in ("merge_dims", "precondition_1d", "data_format")}
+    return (sides(shape, h["max_precond_dim"], **seen).size,)
+
+
+def _apply(w: Any, direction: Any, h: Values) -> Any:
+    moved = (w - h["lr"] * direction) * (1 - h["lr"] * h["weight_decay"])
+    return where(h["step"] == 1, w, moved)
+
+
+@rule(
+    state={"m": "exp_avg", "v": "exp_avg_sq", "f": "GG", "q": "Q"},
+    shaped={"f": _size, "q": _size},
+    apply=_apply,
+    reads=("weight_decay",),
+)
+def soap(
+    g: Any, m: Any, v: Any, f: Any, q: Any, *, beta1: Any, beta2: Any, shampoo_beta: Any, eps: Any,
+    precondition_frequency: Any, max_precond_dim: Any, merge_dims: bool, precondition_1d: bool,
+    normalize_grads: bool, data_format: str, correct_bias: bool, step: Any,
+) -> Any:  # fmt: skip
+    k, first = step - 1, step == 1
+    seen = {"longest": max_precond_dim, "merge_dims": merge_dims,
+            "precondition_1d": precondition_1d, "data_format": data_format}  # fmt: skip
+    x = named("x", where(first, 0, project(q, g, **seen)))
+    m = named("m_x", beta1 * m + (1 - beta1) * x)
+    v = named("v_x", beta2 * v + (1 - beta2) * x * x)
+    d = named("d", back(q, m / (sqrt(v) + eps), **seen))
+    if normalize_grads:
+        d = d / (sqrt(mean(d * d)) + 1e-30)
+    if correct_bias:
+        d = d * (sqrt(1 - beta2**k) / (1 - beta1**k))
+    f = average(f, g, shampoo_beta, **seen)
+    fq = named("fq", iterated(f, q, k, g, every=precondition_frequency, **seen))
+    new = bases(f, q, fq, k, g, **seen)
+    m = moved(q, new, m, **seen)
+    v = resorted(q, fq, v, **seen)
+    return d, {"m": m, "v": v, "f": f, "q": new}
+
+
+class SOAP(Optimizer):
+    """Adam in a rotated space: for each side of a matrix the gradient's second moments are
+    averaged, as Shampoo does, and their eigenvectors are the axes along which Adam works. Only the
+    bases are costly, and they may be a little out of date: they are refreshed every few steps.
+
+    ::
+
+        k = step - 1                            (k = 0: only F and Q; w stays)
+        x = Q1' g Q2                            (a product with Q for every side that has one)
+        m <- beta1 m + (1 - beta1) x
+        v <- beta2 v + (1 - beta2) x^2
+        d = Q1 (m / (sqrt(v) + eps)) Q2' sqrt(1 - beta2^k) / (1 - beta1^k)
+        w <- (w - lr d) (1 - lr weight_decay)
+        F1 <- shampoo_beta F1 + (1 - shampoo_beta) g g'         (F2 likewise with g' g)
+        k = 0: Q = eigenvectors of F;   k a multiple of precondition_frequency:
+            Q's columns and v sorted by diag(Q' F Q);   Q <- orthonormalised F Q;   m turned along
+
+    Args:
+        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
+        lr: learning rate, at least 0; units of w per step.
+        betas: how much of m and v is kept, from 0 to below 1.
+        shampoo_beta: how much of F is kept, below 1; negative: as beta2.
+        eps: keeps the quotient finite, at least 0; units of the gradient.
+        weight_decay: fraction of w taken off per step and unit of lr, at least 0.
+        precondition_frequency: steps from one refreshment of the bases to the next, at least 1.
+        max_precond_dim: longer sides have no basis; at least 0.
+        merge_dims: see neighbouring dimensions as one while that has at most max_precond_dim.
+        precondition_1d: give vectors a basis too.
+        normalize_grads: divide d by its root mean square over the parameter.
+        data_format: for merge_dims, ``"channels_first"`` or ``"channels_last"``: what the second
+            to fourth dimension of a kernel are.
+        correct_bias: free m and v of the bias of their start at zero.
+
+    State: ``step``; ``exp_avg`` (m) and ``exp_avg_sq`` (v) in the bases, of the parameter's shape;
+    ``GG`` (F) and ``Q``, the square matrices of all sides flattened one after another, in float32
+    or float64.
+
+    Where papers and code disagree:
+        As the official code: the first step only looks, where the paper starts from bases that are
+        given; m is kept in the bases and turned with them, where the paper projects it anew each
+        step (the same but for rounding); v's columns follow the sorting. Decay comes last, after
+        the step. GG and Q are lists there, kept in the gradient's dtype: its checkpoints are not
+        read, and step is one less there. Vectors without a basis are Adam's, first step left out.
+
+    Reference: Vyas, Morwani, Zhao, Kwun, Shapira, Brandfonbrener, Janson & Kakade 2025, ICLR,
+    arXiv:2409.11321, Algorithm 3; official code: nikhilvyas/SOAP, soap.py (a1e5535).
+    """
+
+    rule = clip_global_norm(maximize(soap))
+    heedless = "its steps are taken in another basis than the gradient"
+    cannot = {
+        "complex": "its bases are real",
+        "differentiable": "factors and bases are written in place",
+    }
+    domains = {
+        "lr": NON_NEGATIVE,
+        "beta1": DECAY,
+        "beta2": DECAY,
+        "shampoo_beta": Interval(-math.inf, 1.0, open_high=True),
+        "eps": NON_NEGATIVE,
+        "weight_decay": NON_NEGATIVE,
+        "precondition_frequency": Interval(1.0, whole=True),
+        "max_precond_dim": Interval(0.0, whole=True),
+    }
+    flags = {
+        "merge_dims": (False, True),
+        "precondition_1d": (False, True),
+        "normalize_grads": (False, True),
+        "data_format": ("channels_first", "channels_last"),
+        "correct_bias": (False, True),
+    }
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 3e-3,
+        betas: tuple[float, float] = (0.95, 0.95),
+        shampoo_beta: float = -1,
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        precondition_frequency: int = 10,
+        max_precond_dim: int = 10000,
+        merge_dims: bool = False,
+        precondition_1d: bool = False,
+        normalize_grads: bool = False,
+        data_format: Literal["channels_first", "channels_last"] = "channels_first",
+        correct_bias: bool = True,
+        **common: Unpack[Common],
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "shampoo_beta": shampoo_beta,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "precondition_frequency": precondition_frequency,
+            "max_precond_dim": max_precond_dim,
+            "merge_dims": merge_dims,
+            "precondition_1d": precondition_1d,
+            "normalize_grads": normalize_grads,
+            "data_format": data_format,
+            "correct_bias": correct_bias,
+        }
+        super().__init__(params, defaults, common)
+
+    def hyperparameters(self, group: Group) -> Values:
+        """A group's options by the rule's names."""
+        h = super().hyperparameters(group)
+        return {**h, "shampoo_beta": h["beta2"]} if h["shampoo_beta"] < 0 else h
