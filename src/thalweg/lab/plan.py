@@ -108,7 +108,7 @@ def plan(
 
 def algorithm(name: str) -> Algorithm:
     """The algorithm of this name, or of ``FILE.py:NAME``; ValueError says what is wrong."""
-    return find(name if ".py:" in name else known("optimizer", name, ALGORITHMS))
+    return find(name if ".py:" in str(name) else known("optimizer", name, ALGORITHMS))
 
 
 def known(what: str, name: str, known: Iterable[str]) -> str:

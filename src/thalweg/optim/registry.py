@@ -94,9 +94,9 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("schedule-free-adamw", "Schedule-Free AdamW", ScheduleFreeAdamW, 0.01, "#4d4fd5"),
         Algorithm("schedule-free-radam", "Schedule-Free RAdam", ScheduleFreeRAdam, 0.01, "#2d19a2"),
         Algorithm("lamb", "LAMB", LAMB, 0.01, "#c68206"),
-        Algorithm("muon", "Muon", Muon, 0.01, "#6c0c4a"),
+        Algorithm("muon", "Muon", Muon, 0.03, "#6c0c4a"),
         Algorithm("adafactor", "Adafactor", Adafactor, 0.03, "#809d69"),
-        Algorithm("soap", "SOAP", SOAP, 0.003, "#794153"),
+        Algorithm("soap", "SOAP", SOAP, 0.01, "#794153"),
         Algorithm("prodigy", "Prodigy", Prodigy, 1.0, "#6c0c4a"),
         Algorithm("sam", "SAM", SAM, 0.1, "#255b7d"),
     )
