@@ -7,7 +7,7 @@ for it, side by side in one process, on ResNet-50's parameters.
 
 Ratios are medians over rounds of theirs / ours: how many times as fast ours is than the best of the
 others. ``share`` is of the bandwidth of an in-place add, for the bytes that the trace says must
-move. Muon and SOAP are timed over whole refresh periods, by their means.
+move. SOAP is timed over a whole refresh period, by the means.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def others(name: str, params: list[Any]) -> dict[str, torch.optim.Optimizer]:
 
         collected = getattr(pytorch_optimizer, THEIR_NAMES.get(name, name), None)
         if collected is not None:
-            offer("pytorch_optimizer", lambda: collected(params, lr=1e-6))
+            groups = [{"params": params, "use_muon": True}] if name == "Muon" else params
+            offer("pytorch_optimizer", lambda: collected(groups, lr=1e-6))
         if name == "MADGRAD":
             import madgrad
 
@@ -88,13 +89,9 @@ def measure(name: str) -> None:
             params = parameters([(s[0], s[1] * s[2] * s[3]) for s in shapes])
     ours = getattr(optim, name)(params, lr=1e-6)
     theirs = others(name, params)
-    count = COUNT if name not in MATRICES else 10 if name == "SOAP" else 3
-    times = {"ours": [], **{k: [] for k in theirs}}
-    for key, o in {"ours": ours, **theirs}.items() if name in MATRICES else ():
-        times[key] = rounds({key: o.step}, count, warm=2)[key]
-    if name not in MATRICES:
-        times = rounds({"ours": ours.step, **{k: o.step for k, o in theirs.items()}}, count, warm=2)
-    middle = statistics.fmean if name in MATRICES else statistics.median
+    count = {"Muon": 5, "SOAP": 10}.get(name, COUNT)  # SOAP's refresh period is ten steps
+    times = rounds({"ours": ours.step, **{k: o.step for k, o in theirs.items()}}, count, warm=2)
+    middle = statistics.fmean if name == "SOAP" else statistics.median
     line = f"{name:18} {1e3 * middle(times['ours']):8.1f} ms"
     if name not in MATRICES:
         a, b = torch.zeros(STREAM), torch.ones(STREAM)
@@ -108,7 +105,7 @@ def measure(name: str) -> None:
         line += f" ({'ok' if share >= least else 'MISSED'}, at least {least})"
     if theirs:
         best = min(theirs, key=lambda k: middle(times[k]))
-        if name in MATRICES:
+        if name == "SOAP":
             faster = middle(times[best]) / middle(times["ours"])
         else:
             faster = statistics.median(

@@ -24,6 +24,7 @@ from thalweg.lab.plan import Plan, Trial
 from thalweg.lab.trial import Outcome
 from thalweg.optim.registry import Algorithm
 
+MOST_NAMES = 6  # in a sentence; the table has them all
 LEVEL = 0.05
 
 
@@ -121,7 +122,8 @@ class Verdict:
                     f"{self._gap(better)}"
                 )
             if equal:
-                parts.append(f"{_titles(equal)} cannot be told apart from it with {seeds} seeds")
+                others = _titles(equal) if len(equal) <= MOST_NAMES else f"{len(equal)} others"
+                parts.append(f"{others} cannot be told apart from it with {seeds} seeds")
         return "; ".join(parts) + "."
 
     def _gap(self, told: list[Difference]) -> str:

@@ -76,7 +76,7 @@ def rates(verdict: Verdict) -> Figure:
 
     with theme():
         n = len(verdict.standings)
-        columns = min(3, n)
+        columns = min(3 if n <= 9 else 5, n)
         rows = math.ceil(n / columns)
         figure = Figure(figsize=(3.7 * columns, 2.6 * rows + 0.3), layout="constrained")
         grid: Any = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
