@@ -60,13 +60,11 @@ def source(row: Row) -> str:
         written = [f.__module__ for f in functions] or [parts[0].__module__]
         return f"straight-line NumPy, `tests/{written[-1].replace('.', '/')}.py`"
     # An adapter's module has imported what it adapts.
-    around = [x for f in functions for x in vars(sys.modules[f.__module__]).values()]
-    around += (
-        [x for c in bases for x in vars(sys.modules[c.__module__]).values()]
-        if not any(named(c) for c in bases)
-        else []
-    )
-    return next(n for n in map(named, (*bases, *around)) if n)
+    own = {f.__module__ for f in functions} | {c.__module__ for c in bases}
+    own = {m for m in own if m.startswith("reference.")}
+    around = [x for m in sorted(own) for x in vars(sys.modules[m]).values()]
+    found = [n for n in map(named, (*bases, *around)) if n]
+    return found[0] if found else f"straight-line NumPy, `tests/{min(own).replace('.', '/')}.py`"
 
 
 def flat(theirs: Any) -> Iterator[Any]:
