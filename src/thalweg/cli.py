@@ -52,12 +52,12 @@ def _parser() -> argparse.ArgumentParser:
 
     race = commands.add_parser(
         "race",
-        help="train a problem with every optimizer at the same rates and seeds; report who wins",
+        help="train a problem with every optimizer, as many rates and the same seeds; who wins?",
         description="Train a problem with every optimizer, at the same number of learning rates "
         "around its customary one and the same seeds, and report who wins. A race that was "
         "interrupted goes on when the same command is given again; more seeds extend it.",
     )
-    race.add_argument("problem", metavar="PROBLEM", help="one of: thalweg list")
+    race.add_argument("problem", metavar="PROBLEM", help="a name from thalweg list")
     race.add_argument(
         "--optimizers",
         default="all",
@@ -74,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     race.set_defaults(run=_race)
 
     explain = commands.add_parser("explain", help="an optimizer: idea, formula, options, source")
-    explain.add_argument("optimizer", metavar="OPTIMIZER", help="one of: thalweg list")
+    explain.add_argument(
+        "optimizer", metavar="OPTIMIZER", help="a name from thalweg list, or FILE.py:NAME"
+    )
     explain.add_argument("--latex", action="store_true", help="only the formula, as LaTeX")
     explain.set_defaults(run=_explain)
 
@@ -162,7 +164,7 @@ def _list(options: argparse.Namespace) -> int:
     from thalweg.problems import PROBLEMS
 
     width = max(map(len, (*ALGORITHMS, *PROBLEMS)))
-    print("Optimizers (thalweg explain NAME)")
+    print("Optimizers (thalweg explain NAME), each with the middle rate of its race")
     for a in ALGORITHMS.values():
         given = "".join(f", {k}={v!r}" for k, v in a.options.items())
         print(f"  {a.name:<{width}}  optim.{a.optimizer.__name__}(lr={a.lr:g}{given})")

@@ -88,7 +88,7 @@ def test_names_are_taken_once_and_in_the_order_given():
         ({"problem": "digit"}, ["problem", "'digit'", "did you mean 'digits'?"]),
         ({"problem": "zzz"}, ["problem", "'zzz'", "there are: digits, least-squares"]),
         ({"optimizers": "adm"}, ["optimizer", "'adm'", "did you mean 'adam'?"]),
-        ({"optimizers": "Adam"}, ["optimizer", "'Adam'", "did you mean 'adam'?"]),
+        ({"optimizers": "Adamm"}, ["optimizer", "'Adamm'", "did you mean 'adam'?"]),
         ({"optimizers": ["sgd", "nestrov"]}, ["'nestrov'", "did you mean 'nesterov'?"]),
         ({"optimizers": ""}, ["optimizer", "''"]),
         ({"optimizers": []}, ["optimizers", "at least one"]),
@@ -111,3 +111,7 @@ def test_bad_arguments_are_named(arguments, words):
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_names_of_classes_will_do():
+    assert [a.name for a in plan("Digits", "AdamW, SGD").algorithms] == ["adamw", "sgd"]

@@ -9,6 +9,7 @@ import pickle
 import pytest
 import torch
 
+import thalweg.optim
 from optim.table import every_engine, every_row, torch_case, torch_row
 from optim.training import (
     Close,
@@ -166,3 +167,15 @@ def test_options_of_ours_are_loaded(row, options):
     o.load_state_dict(saved_by.state_dict())
     assert o.param_groups[0]["max_grad_norm"] == 0.5
     assert {k: o.param_groups[0][k] for k in options} == options
+
+
+def test_a_checkpoint_of_another_algorithm_is_refused_and_nothing_changes():
+    (p,) = tensors(shapes=((3,),))
+    sgd = torch.optim.SGD([p], lr=0.1, momentum=0.9)
+    p.grad = torch.ones_like(p)
+    sgd.step()
+    o = thalweg.optim.AdamW(tensors(shapes=((3,),)))
+    before = snapshot(o)
+    with pytest.raises(ValueError, match=r"'momentum_buffer', which AdamW does not keep .*exp_avg"):
+        o.load_state_dict(sgd.state_dict())
+    assert_same(before, snapshot(o))

@@ -72,6 +72,27 @@ def test_mistakes_are_named(make, said):
         make()
 
 
+def spelt_in_torch(g, s):
+    return g / torch.sqrt(s), {"s": s}
+
+
+def without_state(g, s):
+    return s
+
+
+@pytest.mark.parametrize("function", [spelt_in_torch, without_state], ids=lambda f: f.__name__)
+def test_a_rule_that_is_none_is_refused_before_it_steps(function):
+    with pytest.raises(TypeError, match=f"from_rule.{function.__name__}.: .*words of thalweg.rule"):
+        optim.from_rule(rule(state=("s",))(function))
+
+
+def test_a_function_is_no_rule_yet():
+    with pytest.raises(TypeError, match="from_rule takes a rule, not <function"):
+        optim.from_rule(spelt_in_torch)
+    with pytest.raises(TypeError, match="with parentheses"):
+        rule(spelt_in_torch)
+
+
 def test_what_has_no_default_is_asked_for():
     @rule()
     def scaled(g, *, factor):

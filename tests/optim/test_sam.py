@@ -395,3 +395,9 @@ def test_averaged_weights_are_the_bases():
     o = SAM(start(), lr=0.01)
     with o.averaged():
         o.step(closure(o, 0))
+
+
+@pytest.mark.parametrize("base", ["sgd", optim.SGD([torch.ones(1, requires_grad=True)])])
+def test_a_base_that_is_no_class_is_refused(base):
+    with pytest.raises(TypeError, match="base_optimizer must be a class"):
+        optim.SAM([torch.ones(1, requires_grad=True)], base)

@@ -113,8 +113,9 @@ def algorithm(name: str) -> Algorithm:
 
 def known(what: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
-    if name in names:
-        return name
+    for found in (name, str(name).lower()):
+        if found in names:
+            return found
     near = difflib.get_close_matches(str(name).lower(), names, 1, 0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"there is no {what} {name!r}{hint} (there are: {', '.join(names)})")

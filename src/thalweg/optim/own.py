@@ -28,6 +28,8 @@ def from_rule(own: Rule, *, lr: float = 1e-3, **defaults: Any) -> type[Optimizer
     Raises:
         TypeError: a hyperparameter has no default, or a default has no hyperparameter.
     """
+    if not isinstance(own, Rule):
+        raise TypeError(f"from_rule takes a rule, not {own!r}: write @rule(...) above the function")
     values = {**own.defaults, **defaults}
     mine = own.scalars - {"lr", "weight_decay"} - set(DEFAULTS)
     for name in sorted(mine ^ (set(values) - {"lr", "weight_decay"})):
@@ -37,6 +39,14 @@ def from_rule(own: Rule, *, lr: float = 1e-3, **defaults: Any) -> type[Optimizer
         if not isinstance(value, int | float):
             raise TypeError(f"from_rule({own.name}): {name} must be a number, not {value!r}")
     numbers = [k for k, v in values.items() if not isinstance(v, bool)]
+
+    try:
+        own.trace({**values, "lr": lr})
+    except (TypeError, AttributeError) as e:
+        raise TypeError(
+            f"from_rule({own.name}): {e}; a rule speaks arithmetic and the words of thalweg.rule, "
+            "and gives back (direction, {state: its new value})"
+        ) from e
 
     class Own(Optimizer):
         rule = clip_global_norm(maximize(l2_decay(cautious(own))))

@@ -121,6 +121,11 @@ class SAM(Optimizer):
         model: nn.Module | None = None,
         **base_options: Any,
     ) -> None:
+        if not callable(base_optimizer):
+            raise TypeError(
+                "base_optimizer must be a class, such as thalweg.optim.SGD, whose arguments follow "
+                f"as SAM's own, not {base_optimizer!r}"
+            )
         self.base_optimizer = base_optimizer(params, **base_options)
         self.model = model
         own = {"rho": rho, "adaptive": adaptive}

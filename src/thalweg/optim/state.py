@@ -131,6 +131,11 @@ class Stateful(Groups):
                         f"fit {self._name(p)}"
                     )
                 state[name] = x.copy_(value.to_dense())
+            elif isinstance(value, Tensor) and value.dim() and value.shape == p.shape:
+                raise ValueError(
+                    f"the checkpoint has a state {name!r}, which {type(self).__name__} does not "
+                    f"keep (it keeps: {', '.join(self.rule.state.values()) or 'none'})"
+                )
             elif value is not None:
                 state[name] = value
         return state

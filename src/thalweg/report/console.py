@@ -44,8 +44,8 @@ class Progress:
                 self.console.print(f"{done} of {total} trainings were already there.")
             # The bar knows only what is new, so that the time left is not fooled by the old.
             self.start = done
-            self.task = self.bar.add_task("", total=total - done, leader=ahead)
-        self.bar.update(self.task, completed=done - self.start, leader=ahead)
+            self.task = self.bar.add_task("", total=total - done, leader="")
+        self.bar.update(self.task, completed=done - self.start, leader=ahead and f"ahead: {ahead}")
         if not self.console.is_terminal and total and 10 * done // total > self.tenth:
             self.tenth = 10 * done // total
             self.console.print(f"{done} of {total} trainings; ahead: {ahead}", soft_wrap=True)
@@ -64,8 +64,8 @@ def watching(plan: Plan) -> Iterator[Progress]:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("[dim]ahead:[/] {task.fields[leader]}"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=False),
+        TextColumn("{task.fields[leader]}"),
         console=console,
         disable=not console.is_terminal,
         transient=True,
@@ -90,7 +90,7 @@ def show(verdict: Verdict) -> None:
         "best\nrate",
         *([f"validation{unit}\nmean"] if p.held_out else []),
         f"{split}{unit}\nmean ± s.d.",
-        "told\napart",
+        "differs\nfrom 1st",
         "\ngradients",
         "\nseconds",
     ):

@@ -78,6 +78,9 @@ def explain(algorithm: Algorithm) -> Explanation:
     # What an optimizer around another one hands on are options, too.
     classes = (cls, *(type(o) for o in optimizer.phases()[1:]))
     options = tuple(row for c in classes for row in _options(c, algorithm))
+    if not options:  # a reader's own rule, whose options nobody has described
+        common_ones = _documented(Common)
+        options = tuple((k, str(group[k]), "") for k in optimizer.defaults if k not in common_ones)
     common = tuple((name, str(group[name]), why) for name, why in _documented(Common).items())
     return Explanation(
         algorithm.title,
@@ -162,8 +165,12 @@ def _table(rows: tuple[tuple[str, str, str], ...]) -> str:
     lines = []
     for name, default, meaning in rows:
         left = f"    {name} = {default}"
-        lines += [
-            left,
-            textwrap.fill(meaning, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8),
-        ]
+        lines += (
+            [left]
+            if not meaning
+            else [
+                left,
+                textwrap.fill(meaning, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8),
+            ]
+        )
     return "\n".join(lines)

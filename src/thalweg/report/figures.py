@@ -101,11 +101,12 @@ def differences(verdict: Verdict) -> Figure:
             x for d in verdict.differences for x in (d.mean, d.low, d.high) if math.isfinite(x)
         ]
         reach = 1.1 * max([abs(x) for x in finite], default=1.0) or 1.0
+        left, right = 1.1 * min([0.0, *finite]), 1.1 * max([0.0, *finite])
         axes.axvline(0, color=INK, linewidth=1)
         for row, d in enumerate(verdict.differences):
             c = colour[d.algorithm.name]
             if not math.isfinite(d.mean):
-                axes.text(reach, row, "diverged ", color=FAINT, ha="right", va="center")
+                axes.text(right, row, "diverged ", color=FAINT, ha="right", va="center")
                 continue
             low, high = max(d.low, -reach), min(d.high, reach)
             axes.plot([low, high], [row, row], color=c, linewidth=2)
@@ -114,7 +115,7 @@ def differences(verdict: Verdict) -> Figure:
         axes.set_yticks(range(n), [d.algorithm.title for d in verdict.differences])
         axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=10.5)
         axes.set_ylim(n - 0.5, -0.5)
-        axes.set_xlim(-reach, reach)
+        axes.set_xlim(left - 0.02 * reach, right + 0.02 * reach)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
         p = verdict.plan.problem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from thalweg.lab.bench import Bench
 
+WIDTH = 100
 VARIANTS = ("loop", "foreach", "fused")
 
 
@@ -13,6 +14,7 @@ def show(bench: Bench) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
+    console.width = max(console.width, WIDTH)  # a figure that is cut off says something else
     console.print(
         f"{bench.machine}, {bench.threads} threads; an in-place a.add_(b) over 100 million floats "
         f"streams {bench.stream:.1f} GB/s here",

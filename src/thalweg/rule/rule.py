@@ -132,7 +132,7 @@ _STATIC = {"True": True, "False": False, "None": None}
 
 
 def rule(
-    *,
+    *misplaced: Any,
     state: Mapping[str, str] | tuple[str, ...] = (),
     paper: str = "",
     **facts: Any,
@@ -143,6 +143,8 @@ def rule(
     themselves); ``facts`` are further fields of :class:`Rule` (``scalar``, ``shaped``, ``start``,
     ``apply``, ``sparse``, ``counts``).
     """
+    if misplaced:
+        raise TypeError("write @rule(), with parentheses and named arguments, above the function")
 
     def decorate(function: Callable[..., tuple[Any, dict[str, Any]]]) -> Rule:
         keys = dict(state) if isinstance(state, Mapping) else {s: s for s in state}
