@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from optim.table import TORCH, every_engine, every_row
+from optim.table import ROWS, TORCH, every_engine, every_row, rows
 from optim.training import Close, assert_same, contents, gradients, params, step, tensors, train
 
 COURSE = gradients(4)
@@ -83,12 +83,12 @@ def test_a_state_dtype_wider_than_the_arithmetic_is_refused(row, options, engine
         row.make(tensors(torch.float32), engine=engine, state_dtype=torch.float64, **options)
 
 
-@every_row
+@pytest.mark.parametrize(
+    ("row", "options"), rows([r for r in ROWS if "differentiable" not in r.ours.cannot])
+)
 def test_gradients_flow_through_differentiable_steps(row, options):
     # Against finite differences: torch is no witness, for it detaches its first momentum buffer and
     # cannot go backwards through a second step.
-    if "differentiable" in row.ours.cannot:
-        pytest.skip("refused, as tested above")
     (known,) = {"eps"} & row.ours.domains.keys() or {None}
     smooth = {known: 0.1} if known else {}
 

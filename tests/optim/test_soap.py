@@ -8,7 +8,7 @@ import torch
 
 from optim.table import TABLE, every_engine
 from optim.training import Close, gradients, params, step, tensors, train
-from thalweg.optim.sides import Sides, gram, sides
+from thalweg.optim.soap_sides import Sides, gram, sides
 
 ROW = TABLE["soap"]
 COURSES = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -42,6 +43,8 @@ def refuses(param: Tensor, graph: Graph | None = None) -> str | None:
         return f"its layout is {param.layout}"
     if param.is_complex():
         return "it is complex"
+    if param.device.type == "cuda" and find_spec("triton") is None:
+        return "torch.compile needs triton for it, which is not installed"
     if graph is not None and graph.matrices:
         return "its rule has matrix words"
     return None

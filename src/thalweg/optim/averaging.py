@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from thalweg.engines.base import Slot, drive
 from thalweg.optim.choice import batches
-from thalweg.optim.following import Followers, follow
 from thalweg.optim.groups import Group
+from thalweg.optim.model_link import Followers, follow
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import Common, check_choice
 from thalweg.rule.rule import Values

@@ -11,7 +11,7 @@ from torch import Tensor
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
-from thalweg.optim.sides import eigenbasis, sides
+from thalweg.optim.soap_sides import eigenbasis, sides
 from thalweg.rule import clip_global_norm, matrix, maximize, mean, rule, shaped, sqrt, where
 from thalweg.rule.rule import Values
 from thalweg.rule.words import named
