@@ -109,10 +109,12 @@ def test_a_page_is_replaced_whole_or_not_at_all(race, tmp_path, monkeypatch):
     CHROMIUM is None and not REQUIRED, reason="there is no chromium on this machine"
 )
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_browser_lays_it_out_without_overlaps(written, race, tmp_path, width):
+@pytest.mark.parametrize(("problem", "curves"), [("digits", 2), ("least-squares", 1)])
+def test_a_browser_lays_it_out_without_overlaps(make, tmp_path, problem, curves, width):
     assert CHROMIUM is not None, "THALWEG_REQUIRE_BROWSER=1, but there is no chromium"
+    race = make(problem)
     probe = tmp_path / "probe.html"
-    report = json.dumps(written.read_text()).replace("</", "<\\/")
+    report = json.dumps(page.write(race, tmp_path, "").read_text()).replace("</", "<\\/")
     probe.write_text(PROBE % (width, report))
     done = subprocess.run(
         [
@@ -129,7 +131,7 @@ def test_a_browser_lays_it_out_without_overlaps(written, race, tmp_path, width):
     assert found["width"] == width
     assert found["content"] <= width, "the page is wider than the window"
     assert found["least"] >= 8, "some text in a figure is too small to read"
-    assert found["figures"] == 3 + len(race.standings)
+    assert found["figures"] == 1 + curves + len(race.standings)
     boxes = found["texts"]
     for t, left, _, right, _ in boxes:
         assert left >= 0, t

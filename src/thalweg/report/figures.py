@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -66,7 +67,7 @@ def rate(verdict: Verdict, standing: Standing, size: tuple[float, float] = (3.7,
         figure, axes = canvas(*size)
         _rate(axes, verdict, standing)
         axes.set_xlabel("learning rate")
-        axes.set_ylabel(_score_name(verdict.plan.problem, "validation"))
+        axes.set_ylabel(textwrap.fill(_score_name(verdict.plan.problem, "validation"), 24))
         return figure
 
 
@@ -120,10 +121,10 @@ def differences(verdict: Verdict) -> Figure:
         axes.spines["left"].set_visible(False)
         p = verdict.plan.problem
         unit = "points" if p.unit == "%" else p.unit
-        axes.set_xlabel(
+        behind = (
             f"{_score_name(p, 'test', unit='')}: behind {verdict.standings[0].algorithm.title} by"
-            + (f" ({unit})" if unit else "")
         )
+        axes.set_xlabel(textwrap.fill(behind + (f" ({unit})" if unit else ""), 44))
         return figure
 
 
