@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from thalweg.lab import Verdict
 from thalweg.lab.verdict import Standing
 from thalweg.problems import Problem
-from thalweg.report.theme import FAINT, GREY, INK, canvas, colours, label_ends, theme
+from thalweg.theme import FAINT, GREY, INK, canvas, colours, label_ends, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

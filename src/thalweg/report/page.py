@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from thalweg.lab import Verdict
 from thalweg.lab.verdict import Standing
 from thalweg.report import figures
-from thalweg.report.theme import FAINT, GREY, GRID, INK, colours, theme
+from thalweg.theme import FAINT, GREY, GRID, INK, colours, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from reference import colour
+from thalweg import theme
 from thalweg.optim.registry import ALGORITHMS, Algorithm
-from thalweg.report import theme
 
 COLOURS = list(dict.fromkeys(a.colour for a in ALGORITHMS.values()))
 EYES = (None, *colour.BLIND)
