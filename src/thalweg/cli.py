@@ -105,6 +105,7 @@ _whole.__name__ = "whole number"  # what argparse calls it in a message
 def _race(options: argparse.Namespace) -> int:
     from thalweg import lab
     from thalweg.lab.store import Unusable
+    from thalweg.problems.problem import Unavailable
 
     try:
         plan = lab.plan(
@@ -118,9 +119,10 @@ def _race(options: argparse.Namespace) -> int:
         from thalweg.report import console, page
 
         try:
+            plan.problem.prepare()
             with console.watching(plan) as progress:
                 verdict = lab.race(plan, out, options.workers, progress)
-        except Unusable as e:
+        except (Unavailable, Unusable) as e:
             raise Mistake(str(e)) from None
         except KeyboardInterrupt:
             print(f"\nInterrupted; nothing finished is lost. To go on:\n  {command}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from thalweg.problems.perceptron import Perceptron
 from thalweg.problems.problem import Batch, Split
 
 BATCH = 32
@@ -40,31 +39,5 @@ def data() -> dict[Split, Batch]:
     }
 
 
-class Digits:
-    """One training of the perceptron."""
-
-    def __init__(self, seed: int) -> None:
-        with torch.random.fork_rng(devices=[]):  # layers draw from the global generator
-            torch.manual_seed(seed)
-            self.model: nn.Module = nn.Sequential(nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))
-        self.order = torch.Generator().manual_seed(seed)
-
-    def batches(self) -> Iterator[Batch]:
-        x, y = data()["train"]
-        for rows in torch.split(torch.randperm(len(x), generator=self.order), BATCH):
-            yield x[rows], y[rows]
-
-    def loss(self, batch: Batch) -> Tensor:
-        x, y = batch
-        return nn.functional.cross_entropy(self.model(x), y)
-
-    @torch.no_grad()
-    def evaluate(self, split: Split) -> tuple[float, float]:
-        x, y = data()[split]
-        logits = self.model(x)
-        right = (logits.argmax(1) == y).double().mean()
-        return float(nn.functional.cross_entropy(logits, y)), 100 * float(right)
-
-
-def start(seed: int) -> Digits:
-    return Digits(seed)
+def start(seed: int) -> Perceptron:
+    return Perceptron(data(), BATCH, seed)

@@ -70,6 +70,10 @@ class LeastSquares:
         g = torch.Generator().manual_seed(seed)
         self.model: nn.Module = Line(torch.randn(2, 1, generator=g, dtype=torch.float64))
 
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(data()[0]) // BATCH)
+
     def batches(self) -> Iterator[Batch]:
         return batches()
 

@@ -13,10 +13,19 @@ Split = Literal["train", "validation", "test"]
 Batch = tuple[Tensor, Tensor]
 
 
+class Unavailable(Exception):
+    """Data that are neither on this machine nor to be had from the network."""
+
+
 class Task(Protocol):
     """One training: a fresh model and its data in an order of its own, both decided by a seed."""
 
     model: nn.Module
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches an epoch has."""
+        ...
 
     def batches(self) -> Iterator[Batch]:
         """One epoch of training batches."""
@@ -44,6 +53,16 @@ class Problem:
     epochs: int  # of a race, unless told otherwise
     module: str
     held_out: bool = True  # whether validation and test data are other than the training data
+    remote: bool = False  # whether the data come from the network, once
+
+    def prepare(self) -> None:
+        """Fetch what a training needs, if that is to be fetched.
+
+        Raises:
+            thalweg.problems.problem.Unavailable: it cannot be had; one line says why.
+        """
+        if self.remote:
+            import_module(self.module).prepare()
 
     def start(self, seed: int) -> Task:
         """A fresh task; the same seed gives the same numbers in any process."""
@@ -72,6 +91,19 @@ PROBLEMS: dict[str, Problem] = {
             higher_is_better=True,
             epochs=20,
             module="thalweg.problems.digits",
+        ),
+        Problem(
+            name="mnist",
+            title="MNIST",
+            about="60,000 images of 28×28 pixels of handwritten digits and 10,000 to test, fetched "
+            "from OpenML once; 10,000 of the former are for validation; a 784-100-10 perceptron "
+            "with ReLU, cross-entropy, batches of 100",
+            score="accuracy",
+            unit="%",
+            higher_is_better=True,
+            epochs=10,
+            module="thalweg.problems.mnist",
+            remote=True,
         ),
         Problem(
             name="least-squares",
