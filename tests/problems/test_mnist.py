@@ -60,6 +60,6 @@ def test_without_a_network_one_line_says_so(kept, monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr("sklearn.datasets.fetch_openml", no_network)
-    with pytest.raises(Unavailable, match="OSError: no network.*digits needs no network"):
+    with pytest.raises(Unavailable, match=r"OSError: no network.*digits needs no network"):
         PROBLEMS["mnist"].prepare()
     assert not kept.exists()
