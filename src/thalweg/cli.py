@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help="all, or sgd,adam,…, or FILE.py:NAME for a rule or class of your own",
     )
+    race.add_argument(
+        "--schedule",
+        default=(),
+        metavar="NAMES",
+        help="race each optimizer under each: all, or constant,cosine,…, or FILE.py:NAME",
+    )
     race.add_argument("--seeds", type=_whole, default=3, metavar="N", help="default: 3")
     race.add_argument(
         "--rates", type=_whole, default=9, metavar="N", help="learning rates, odd; default: 9"
@@ -73,14 +79,18 @@ def _parser() -> argparse.ArgumentParser:
     race.add_argument("--workers", type=_whole, metavar="N", help="processes; default: one a core")
     race.set_defaults(run=_race)
 
-    explain = commands.add_parser("explain", help="an optimizer: idea, formula, options, source")
+    explain = commands.add_parser(
+        "explain", help="an optimizer or a schedule: idea, formula, options, source"
+    )
     explain.add_argument(
-        "optimizer", metavar="OPTIMIZER", help="a name from thalweg list, or FILE.py:NAME"
+        "name",
+        metavar="NAME",
+        help="an optimizer or a schedule from thalweg list, or FILE.py:NAME of an optimizer",
     )
     explain.add_argument("--latex", action="store_true", help="only the formula, as LaTeX")
     explain.set_defaults(run=_explain)
 
-    listing = commands.add_parser("list", help="the optimizers and the problems")
+    listing = commands.add_parser("list", help="the optimizers, the schedules and the problems")
     listing.set_defaults(run=_list)
 
     bench = commands.add_parser("bench", help="time the steps, beside torch and the memory's speed")
@@ -109,7 +119,12 @@ def _race(options: argparse.Namespace) -> int:
 
     try:
         plan = lab.plan(
-            options.problem, options.optimizers, options.seeds, options.rates, options.epochs
+            options.problem,
+            options.optimizers,
+            options.seeds,
+            options.rates,
+            options.epochs,
+            options.schedule,
         )
     except ValueError as e:
         raise Mistake(str(e)) from None
@@ -142,7 +157,7 @@ def _again(options: argparse.Namespace) -> str:
     """The command that does this race again, without what is as by default."""
     words = ["thalweg", "race", options.problem]
     defaults = _parser().parse_args(["race", options.problem])
-    for name in ("optimizers", "seeds", "rates", "epochs", "out"):
+    for name in ("optimizers", "schedule", "seeds", "rates", "epochs", "out"):
         value = getattr(options, name)
         if value != getattr(defaults, name):
             words += [f"--{name}", str(value)]
@@ -150,12 +165,25 @@ def _again(options: argparse.Namespace) -> str:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from thalweg.report.explain import explain
+    from thalweg.lab.names import known
+    from thalweg.lab.plan import algorithm
+    from thalweg.optim.registry import ALGORITHMS
+    from thalweg.report import explain, explain_schedule
+    from thalweg.schedules import SCHEDULES
 
-    if options.optimizer == "all":
-        raise Mistake("explain takes one optimizer: thalweg list names them")
-    [algorithm] = _algorithms(options.optimizer)
-    found = explain(algorithm)
+    name = options.name
+    if name == "all":
+        raise Mistake("explain takes one optimizer or schedule: thalweg list names them")
+    try:
+        if ".py:" not in name:
+            name = known("optimizer or schedule", name, (*ALGORITHMS, *SCHEDULES))
+        if name in SCHEDULES:
+            schedule = explain_schedule.explain(name)
+            print(schedule.latex if options.latex else schedule)
+            return 0
+        found = explain.explain(algorithm(name))
+    except ValueError as e:
+        raise Mistake(str(e)) from None
     print(found.latex.aligned() if options.latex else found)
     return 0
 
@@ -164,12 +192,16 @@ def _list(options: argparse.Namespace) -> int:
     del options
     from thalweg.optim.registry import ALGORITHMS
     from thalweg.problems import PROBLEMS
+    from thalweg.schedules import SCHEDULES
 
-    width = max(map(len, (*ALGORITHMS, *PROBLEMS)))
+    width = max(map(len, (*ALGORITHMS, *SCHEDULES, *PROBLEMS)))
     print("Optimizers (thalweg explain NAME), each with the middle rate of its race")
     for a in ALGORITHMS.values():
         given = "".join(f", {k}={v!r}" for k, v in a.options.items())
         print(f"  {a.name:<{width}}  optim.{a.optimizer.__name__}(lr={a.lr:g}{given})")
+    print("\nSchedules (thalweg explain NAME)")
+    for name, entry in SCHEDULES.items():
+        print(f"  {name:<{width}}  {entry.summary}")
     print("\nProblems (thalweg race NAME)")
     for p in PROBLEMS.values():
         print(f"  {p.name:<{width}}  {p.title}: {p.score}{f' in {p.unit}' if p.unit else ''}")
@@ -214,7 +246,7 @@ def _algorithms(names: str) -> list[Algorithm]:
 
 def _choices(what: str, names: str, known: Iterable[str]) -> list[str]:
     """What a comma-separated list names, each once; ``all`` is everything."""
-    from thalweg.lab.plan import known as check
+    from thalweg.lab.names import known as check
 
     if names == "all":
         return list(known)

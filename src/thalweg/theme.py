@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FAINT, GRID, GREY = "#1c2127", "#5b6470", "#e6e8eb", "#b9bdc4"
+LETTER = 0.096  # inches: a wide one of a label at a line's end
 COLOURED = 8  # series in colour at once, at most: more cannot be kept apart by eye
 
 STYLE: dict[str, Any] = {
@@ -75,16 +77,32 @@ def colours(ranked: Sequence[Algorithm]) -> dict[str, str]:
     return found
 
 
+def settle(figure: Figure) -> None:
+    """Lay the figure out now: labels are placed by where the axes lie."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+
+
+def room_for_labels(figure: Figure, letters: int) -> None:
+    """Leave room at the right for names of so many letters, in whatever font a page has."""
+    share = (letters * LETTER + 0.3) / figure.get_figwidth()
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0, 0, 1 - share, 1))
+
+
 def label_ends(
     axes: Axes, ends: Sequence[tuple[float, float, str, str]], size: float = 10.5
 ) -> None:
     """Names at the right end of lines, moved up and down until none overlaps another; ``ends`` are
-    (x, y, label, colour) in data coordinates. Takes the place of a legend."""
+    (x, y, label, colour) in data coordinates. Takes the place of a legend; call :func:`settle` first."""
     if not ends:
         return
     figure: Any = axes.figure
     height = axes.get_window_extent().height or 1.0
-    step = 1.35 * size * figure.dpi / 72 / height  # a line of text as a share of the axes
+    lines = max(label.count("\n") for _, _, label, _ in ends) + 1
+    step = (1.15 * lines + 0.2) * size * figure.dpi / 72 / height  # text as a share of the axes
     to_axes = axes.transData + axes.transAxes.inverted()
     at = [float(to_axes.transform((x, y))[1]) for x, y, _, _ in ends]
     for (x, y, label, colour), place in zip(ends, spread(at, step), strict=True):
@@ -107,6 +125,19 @@ def label_ends(
             annotation_clip=False,
         )
         note.set_in_layout(False)  # room has been made for it already
+
+
+def plain_log(axis: Any) -> None:
+    """0.01, 0.1, 1 on a logarithmic axis, and 10⁻⁶ only where that is shorter."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
+    def name(x: float, _: Any) -> str:
+        power = round(math.log10(x))
+        return f"{x:g}" if -4 <= power <= 4 else f"$10^{{{power}}}$"
+
+    axis.set_major_formatter(FuncFormatter(name))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def readable(colour: str) -> str:

@@ -58,13 +58,14 @@ TRIAL = Trial("digits", "adam", '{"eps": 1e-08}', 0.003, 0, 20)
         {"rate": math.nextafter(0.003, 1)},
         {"seed": 1},
         {"epochs": 21},
+        {"schedule": "cosine"},
     ],
     ids=lambda c: next(iter(c)),
 )
 def test_whatever_decides_the_outcome_is_in_the_key(change):
     assert replace(TRIAL, **change).key != TRIAL.key
     assert set(Trial.__dataclass_fields__) == {
-        "problem", "algorithm", "options", "rate", "seed", "epochs"
+        "problem", "algorithm", "options", "rate", "seed", "epochs", "schedule"
     }, "a new field needs a row in this table"  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def test_names_are_taken_once_and_in_the_order_given():
     ("arguments", "words"),
     [
         ({"problem": "digit"}, ["problem", "'digit'", "did you mean 'digits'?"]),
-        ({"problem": "zzz"}, ["problem", "'zzz'", "there are: digits, least-squares"]),
+        ({"problem": "zzz"}, ["problem", "'zzz'", "there are: digits, mnist, least-squares"]),
         ({"optimizers": "adm"}, ["optimizer", "'adm'", "did you mean 'adam'?"]),
         ({"optimizers": "Adamm"}, ["optimizer", "'Adamm'", "did you mean 'adam'?"]),
         ({"optimizers": ["sgd", "nestrov"]}, ["'nestrov'", "did you mean 'nesterov'?"]),

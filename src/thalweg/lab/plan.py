@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from thalweg.lab.contender import PACES, Contender, contenders, named
+from thalweg.lab.names import known
 from thalweg.optim.registry import ALGORITHMS, Algorithm, find
 from thalweg.problems import PROBLEMS, Problem
 
@@ -26,6 +27,7 @@ class Trial:
     rate: float
     seed: int
     epochs: int
+    schedule: str = ""  # of the rate; empty: it stays as it is
 
     @property
     def key(self) -> str:
@@ -33,7 +35,8 @@ class Trial:
         return json.dumps([FORMAT, *self.as_dict().values()])
 
     def as_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
+        """Without the schedule where there is none, as before there were any."""
+        return {k: v for k, v in vars(self).items() if (k, v) != ("schedule", "")}
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,10 @@ class Plan:
 
     def trial(self, algorithm: Algorithm, rate: float, seed: int) -> Trial:
         options = json.dumps(dict(algorithm.options), sort_keys=True)
-        return Trial(self.problem.name, algorithm.name, options, rate, seed, self.epochs)
+        name, schedule = algorithm.name, ""
+        if isinstance(algorithm, Contender):
+            name, schedule = algorithm.algorithm, algorithm.schedule
+        return Trial(self.problem.name, name, options, rate, seed, self.epochs, schedule)
 
     def trials(self) -> list[Trial]:
         """Seed by seed, and the customary rates first, so that a leader is known early."""
@@ -73,6 +79,7 @@ def plan(
     seeds: int = 3,
     rates: int = 9,
     epochs: int | None = None,
+    schedules: str | Sequence[str] = (),
 ) -> Plan:
     """Check what is asked for; raises ValueError naming the argument and the nearest good value.
 
@@ -83,6 +90,9 @@ def plan(
         seeds: how many, at least 1.
         rates: learning rates per optimizer, odd so that the customary one is the middle.
         epochs: passes over the training data; None takes the problem's own number.
+        schedules: names in ``thalweg.lab.contender.PACES``, ``FILE.py:NAME`` for a schedule of
+            one's own (or a function that returns one for a number of steps), or ``"all"``. Each
+            optimizer runs under each of them; without any, at a constant rate.
     """
     chosen = known("problem", problem, PROBLEMS)
     if isinstance(optimizers, str):
@@ -91,6 +101,9 @@ def plan(
     chosen_ones = {a.name: a for a in map(algorithm, optimizers)}
     if not chosen_ones:
         raise ValueError("optimizers must name at least one")
+    if isinstance(schedules, str):
+        schedules = list(PACES) if schedules == "all" else schedules.split(",")
+    paces = list(dict.fromkeys(named(s.strip()) for s in schedules))
     epochs = PROBLEMS[chosen].epochs if epochs is None else epochs
     for argument, value in (("seeds", seeds), ("rates", rates), ("epochs", epochs)):
         if isinstance(value, bool) or not isinstance(value, int):
@@ -103,19 +116,10 @@ def plan(
         )
     if rates > MOST_RATES:
         raise ValueError(f"rates must be at most {MOST_RATES}, not {rates}")
-    return Plan(PROBLEMS[chosen], tuple(chosen_ones.values()), seeds, rates, epochs)
+    everyone = contenders(tuple(chosen_ones.values()), paces)
+    return Plan(PROBLEMS[chosen], everyone, seeds, rates, epochs)
 
 
 def algorithm(name: str) -> Algorithm:
     """The algorithm of this name, or of ``FILE.py:NAME``; ValueError says what is wrong."""
     return find(name if ".py:" in str(name) else known("optimizer", name, ALGORITHMS))
-
-
-def known(what: str, name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    for found in (name, str(name).lower()):
-        if found in names:
-            return found
-    near = difflib.get_close_matches(str(name).lower(), names, 1, 0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"there is no {what} {name!r}{hint} (there are: {', '.join(names)})")

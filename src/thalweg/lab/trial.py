@@ -16,11 +16,13 @@ from typing import Any, TextIO
 
 import torch
 
+from thalweg.lab.contender import pace
 from thalweg.lab.plan import Trial
 from thalweg.optim import Optimizer
 from thalweg.optim.registry import find
 from thalweg.problems import PROBLEMS, Task
 from thalweg.problems.problem import Batch
+from thalweg.schedules import Plateau, Schedule, attach
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ def train(trial: Trial) -> Outcome:
     task = problem.start(trial.seed)
     make: Any = find(trial.algorithm).optimizer  # every class has its own constructor
     optimizer: Optimizer = make(task.model.parameters(), lr=trial.rate, **json.loads(trial.options))
+    course = pace(trial.schedule or "constant", trial.epochs * task.steps_per_epoch)
+    scheduler: Any = attach(optimizer, course)  # stepped with a metric or without
     curves: tuple[list[float], list[float]] = ([], [])
     steps = 0
 
@@ -69,7 +73,11 @@ def train(trial: Trial) -> Outcome:
             break
         for batch in task.batches():
             optimizer.step(partial(evaluate, batch))
+            if isinstance(course, Schedule):
+                scheduler.step()
         going = _record(task, optimizer, curves)
+        if going and isinstance(course, Plateau):  # on validation data, never on the test set
+            scheduler.step(curves[1][-1])
     with optimizer.averaged():
         validation, test = (task.evaluate(part)[1] for part in ("validation", "test"))
     diverged = not (going and math.isfinite(validation) and math.isfinite(test))

@@ -15,17 +15,20 @@ from thalweg.report.page import rows
 def leader(plan: Plan, outcomes: Mapping[Trial, Outcome]) -> str:
     """Who is ahead while a race runs: the best mean validation score of any rate so far."""
     p = plan.problem
-    titles = {a.name: a.title for a in plan.algorithms}
-    scores: dict[tuple[str, float], list[float]] = {}
+    titles = {
+        (t.algorithm, t.schedule): a.title for a in plan.algorithms for t in [plan.trial(a, 1, 0)]
+    }
+    scores: dict[tuple[str, str, float], list[float]] = {}
     for trial, outcome in outcomes.items():
         if not outcome.error:
-            scores.setdefault((trial.algorithm, trial.rate), []).append(outcome.validation)
+            at = (trial.algorithm, trial.schedule, trial.rate)
+            scores.setdefault(at, []).append(outcome.validation)
     if not scores:
         return ""
     means = {k: statistics.fmean(v) for k, v in scores.items()}
     best = (max if p.higher_is_better else min)(means, key=means.__getitem__)
     unit = f" {p.unit}" if p.unit else ""
-    return f"{titles[best[0]]} at {best[1]:.3g}: {means[best]:.4g}{unit}"
+    return f"{titles[best[:2]]} at {best[2]:.3g}: {means[best]:.4g}{unit}"
 
 
 class Progress:
@@ -84,7 +87,7 @@ def show(verdict: Verdict) -> None:
     p = verdict.plan.problem
     unit = f" {p.unit}" if p.unit else ""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    table.add_column("optimizer", no_wrap=True)
+    table.add_column("optimizer")
     split = "test" if p.held_out else "score"
     for name in (
         "best\nrate",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
 import textwrap
 from dataclasses import dataclass
 
@@ -16,9 +15,8 @@ import torch
 
 from thalweg.optim.options import Common
 from thalweg.optim.registry import Algorithm
+from thalweg.report.docstring import WIDTH, arguments, plain, sections, table, wrap
 from thalweg.rule.formula import Formula, latex, text
-
-WIDTH = 88
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Explanation:
     def __str__(self) -> str:
         letters = {name: letter for name, letter in self.formula.symbols.items() if name != letter}
         where = ", ".join(f"{letter} is {name}" for name, letter in letters.items())
-        parts = [self.title, "=" * len(self.title), _wrap(self.idea), ""]
+        parts = [self.title, "=" * len(self.title), wrap(self.idea), ""]
         parts += [
             "Update, with g the gradient at w:",
             "",
@@ -49,21 +47,21 @@ class Explanation:
             averaged = textwrap.indent(str(self.views["averaged"]), "    ")
             parts += ["", "The weights to evaluate with, told from these:", "", averaged]
         if where:
-            parts += ["", _wrap("where " + where)]
+            parts += ["", wrap("where " + where)]
         if self.formula.words:
             rows = [f"{word}: {meaning}" for word, meaning in self.formula.words.items()]
             parts += ["", *(textwrap.fill(row, WIDTH, subsequent_indent="    ") for row in rows)]
         if self.state:
-            parts += ["", _wrap("State: " + self.state)]
+            parts += ["", wrap("State: " + self.state)]
         if self.options:
-            parts += ["", "Options", _table(self.options)]
-        parts += ["", "Options of every optimizer", _table(self.common)]
+            parts += ["", "Options", table(self.options)]
+        parts += ["", "Options of every optimizer", table(self.common)]
         for heading, words in (
             ("Where papers and code disagree", self.disagreements),
             ("Reference", self.reference),
         ):
             if words:
-                parts += ["", heading, textwrap.indent(_wrap(words, WIDTH - 4), "    ")]
+                parts += ["", heading, textwrap.indent(wrap(words, WIDTH - 4), "    ")]
         return "\n".join(parts)
 
 
@@ -74,7 +72,7 @@ def explain(algorithm: Algorithm) -> Explanation:
     cls = type(optimizer)
     group = optimizer.param_groups[0]
     values = optimizer.values(matrix, group)
-    sections = _sections(inspect.getdoc(cls) or "")
+    said = sections(inspect.getdoc(cls) or "")
     # What an optimizer around another one hands on are options, too.
     classes = (cls, *(type(o) for o in optimizer.phases()[1:]))
     options = tuple(row for c in classes for row in _options(c, algorithm))
@@ -84,21 +82,21 @@ def explain(algorithm: Algorithm) -> Explanation:
     common = tuple((name, str(group[name]), why) for name, why in _documented(Common).items())
     return Explanation(
         algorithm.title,
-        sections.get("Idea", ""),
+        said.get("Idea", ""),
         text(cls.rule, values),
         latex(cls.rule, values),
         {name: text(view, values) for name, view in cls.rule.views.items()},
         options,
         common,
-        sections.get("State", ""),
-        sections.get("Where papers and code disagree", ""),
-        sections.get("Reference", ""),
+        said.get("State", ""),
+        said.get("Where papers and code disagree", ""),
+        said.get("Reference", ""),
     )
 
 
 def _options(cls: type, algorithm: Algorithm) -> list[tuple[str, str, str]]:
     """A constructor's arguments: name, default as this algorithm has it, meaning."""
-    meanings = _arguments(_sections(inspect.getdoc(cls) or "").get("Args", ""))
+    meanings = arguments(sections(inspect.getdoc(cls) or "").get("Args", ""))
     signature = inspect.signature(cls).parameters
     return [
         (name, _shown(algorithm.options.get(name, signature[name].default)), meaning)
@@ -111,39 +109,6 @@ def _shown(value: object) -> str:
     return value.__name__ if isinstance(value, type) else str(value)
 
 
-def _sections(doc: str) -> dict[str, str]:
-    """A docstring's parts by their headings; what comes first is the idea."""
-    found: dict[str, str] = {}
-    name, lines = "Idea", list[str]()
-    for line in [*doc.splitlines(), "End:"]:
-        heading = re.match(
-            r"(Args|State|Where papers and code disagree|Reference|End|): ?(.*)$", line
-        )
-        if heading or line == "::":
-            found[name] = "\n".join(lines).strip("\n")
-            name, lines = (heading[1], [heading[2]]) if heading else ("Formula", [])
-        else:
-            lines.append(line)
-    return {k: _plain(v) for k, v in found.items()}
-
-
-def _plain(doc: str) -> str:
-    """Docstring markup as a reader of a terminal wants it."""
-    return re.sub(r":class:`~?[\w.]*?(\w+)`", r"\1", doc).replace("``", "")
-
-
-def _arguments(doc: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for line in textwrap.dedent(doc.strip("\n")).splitlines():
-        start = re.match(r"(\w+): (.*)", line)
-        if start:
-            last = start[1]
-            found[last] = start[2]
-        elif line.strip():
-            found[last] += " " + line.strip()
-    return found
-
-
 def _documented(cls: type) -> dict[str, str]:
     """The strings that stand below a class's annotations."""
     found, name = dict[str, str](), ""
@@ -152,25 +117,5 @@ def _documented(cls: type) -> dict[str, str]:
             case ast.AnnAssign(target=ast.Name(id=name)):
                 pass
             case ast.Expr(value=ast.Constant(value=str(meaning))) if name:
-                found[name] = _plain(" ".join(meaning.split()))
+                found[name] = plain(" ".join(meaning.split()))
     return found
-
-
-def _wrap(words: str, width: int = WIDTH) -> str:
-    return textwrap.fill(" ".join(words.split()), width)
-
-
-def _table(rows: tuple[tuple[str, str, str], ...]) -> str:
-    """Name and default, the meaning below."""
-    lines = []
-    for name, default, meaning in rows:
-        left = f"    {name} = {default}"
-        lines += (
-            [left]
-            if not meaning
-            else [
-                left,
-                textwrap.fill(meaning, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8),
-            ]
-        )
-    return "\n".join(lines)

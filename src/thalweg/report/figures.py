@@ -11,15 +11,26 @@ from typing import TYPE_CHECKING, Any, Literal
 from thalweg.lab import Verdict
 from thalweg.lab.verdict import Standing
 from thalweg.problems import Problem
-from thalweg.theme import FAINT, GREY, INK, canvas, colours, label_ends, theme
+from thalweg.theme import (
+    FAINT,
+    GREY,
+    INK,
+    canvas,
+    colours,
+    label_ends,
+    plain_log,
+    room_for_labels,
+    settle,
+    theme,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Curve = Literal["train", "validation"]
+LABEL = 20  # letters in a line of a label at a line's end
 DECADES = 1e6  # of a logarithmic axis of scores, from the best one up
-LETTER = 0.096  # inches: a wide one of a label at a line's end
 
 
 def loss(verdict: Verdict, curve: Curve) -> Figure:
@@ -29,8 +40,11 @@ def loss(verdict: Verdict, curve: Curve) -> Figure:
     with theme():
         figure, axes = canvas(5.2, 3.5)
         colour = colours([s.algorithm for s in verdict.standings])
-        named = [s.algorithm.title for s in verdict.standings if colour[s.algorithm.name] != GREY]
-        _room_for_labels(figure, max(map(len, named)))
+        names = {
+            a.name: textwrap.fill(a.title, LABEL) for s in verdict.standings for a in [s.algorithm]
+        }
+        named = [n for name, n in names.items() if colour[name] != GREY]
+        room_for_labels(figure, max(len(line) for n in named for line in n.split("\n")))
         ends = []
         starts = [getattr(o, f"{curve}_curve")[:1] for s in verdict.standings for o in s.outcomes]
         # What diverges leaves the picture at the top, instead of making the others flat.
@@ -45,17 +59,17 @@ def loss(verdict: Verdict, curve: Curve) -> Figure:
             axes.fill_between(x, low, high, color=c, alpha=0.15, linewidth=0, zorder=over)
             axes.plot(x, middle, color=c, zorder=over + 0.5)
             if c != GREY:
-                ends.append((x[-1], min(middle[-1], top), s.algorithm.title, c))
+                ends.append((x[-1], min(middle[-1], top), names[s.algorithm.name], c))
         axes.set_yscale("log")
-        _plain_log(axes.yaxis)
+        plain_log(axes.yaxis)
         if axes.get_ylim()[1] > top:
             axes.set_ylim(top=top)
         axes.set_xlim(0, max((e[0] for e in ends), default=1))
         axes.set_xlabel("epoch")
         axes.set_ylabel("training loss" if curve == "train" else "validation loss")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid(visible=False, axis="x")
-        _settle(figure)
+        settle(figure)
         label_ends(axes, ends)
         return figure
 
@@ -187,7 +201,7 @@ def _score_scale(axes: Axes, verdict: Verdict) -> None:
         # What diverged without overflowing would leave no room for the others.
         low, high = min(found), min(max(found), DECADES * min(found))
         axes.set_ylim(low / 2, 2 * high)
-        _plain_log(axes.yaxis)
+        plain_log(axes.yaxis)
 
 
 def _score_name(p: Problem, split: str, unit: str | None = None) -> str:
@@ -206,31 +220,3 @@ def _bands(
         [min(x) for x in points],
         [max(x) for x in points],
     )
-
-
-def _plain_log(axis: Any) -> None:
-    """0.01, 0.1, 1 on a logarithmic axis, and 10⁻⁶ only where that is shorter."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
-
-    def name(x: float, _: Any) -> str:
-        power = round(math.log10(x))
-        return f"{x:g}" if -4 <= power <= 4 else f"$10^{{{power}}}$"
-
-    axis.set_major_formatter(FuncFormatter(name))
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_minor_locator(NullLocator())
-
-
-def _room_for_labels(figure: Figure, letters: int) -> None:
-    """Leave room at the right for names of so many letters, in whatever font a page has."""
-    share = (letters * LETTER + 0.3) / figure.get_figwidth()
-    engine: Any = figure.get_layout_engine()
-    engine.set(rect=(0, 0, 1 - share, 1))
-
-
-def _settle(figure: Figure) -> None:
-    """Lay the figure out now: labels are placed by where the axes lie."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()

@@ -1,0 +1,65 @@
+"""A scheduler that waits for plateaus: it is stepped with a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NoReturn, SupportsFloat
+
+import torch
+
+from thalweg.schedules.plateau import Plateau, PlateauState
+from thalweg.schedules.schedule import Schedule
+from thalweg.schedules.scheduler import Scheduler, Track
+
+
+class MetricScheduler(Scheduler):
+    """A scheduler of which a part, or all, waits for a plateau: ``step(metric)``, once per metric.
+
+    What a plateau reduces starts at the base rate, or where it is not the rate, at what the
+    optimizer has. Schedules beside it count the metrics as steps.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        tracks: Sequence[Track[Schedule]],
+        plateaus: Sequence[Track[Plateau]],
+        base_lrs: Sequence[float],
+    ) -> None:
+        self._plateaus = plateaus
+        groups = optimizer.param_groups
+        starts = [base_lrs[t.group] if t.name == "lr" else t.read(groups) for t in plateaus]
+        pairs = zip(plateaus, starts, strict=True)
+        self._states = [t.schedule.start(float(start)) for t, start in pairs]
+        super().__init__(optimizer, tracks, base_lrs)
+
+    def step(self, metric: SupportsFloat | None = None) -> None:
+        """Go on by one metric, such as the loss on held-out data: a number or a tensor of one."""
+        if metric is None:
+            raise TypeError("metric is missing: a plateau is stepped with step(metric)")
+        self._fits()
+        pairs = zip(self._plateaus, self._states, strict=True)
+        self._states = [t.schedule(state, metric) for t, state in pairs]
+        self._update_lr()
+
+    def jump(self, step: int) -> NoReturn:
+        """Refused: what a plateau does at a step depends on every metric before it."""
+        raise ValueError(
+            f"cannot jump to step {step!r}: what a plateau does there depends on every metric "
+            "before it; load_state_dict goes on where a state was saved"
+        )
+
+    def _all(self) -> list[Track[Any]]:
+        return [*super()._all(), *self._plateaus]
+
+    def _values(self, step: int) -> list[tuple[Track[Any], float]]:
+        pairs = zip(self._plateaus, self._states, strict=True)
+        return [*super()._values(step), *((t, state.value) for t, state in pairs)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a :class:`Scheduler`'s, and each plateau with the state of its fold."""
+        return {**super().state_dict(), "plateaus": [asdict(state) for state in self._states]}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._states = [PlateauState(**p) for p in state["plateaus"]]
