@@ -2,14 +2,14 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: check test tools format lint types contracts wheel constraints bench
+.PHONY: check test tools format lint types contracts tutorial wheel constraints bench
 
 BIN := .venv/bin
 # The first code block under the README's heading "Run the tests": what it promises is what is run.
 README_TEST := awk '!code && /^\#/ {here = /^\#+ Run the tests/} \
 	here && /^```/ {if (code) exit; code = 1; next} code' README.md
 
-check: test lint types contracts wheel
+check: test lint types contracts tutorial wheel
 	@echo "make check: all passed"
 
 test: # exactly the README's test command
@@ -33,6 +33,9 @@ types: tools
 
 contracts: tools
 	$(BIN)/lint-imports
+
+tutorial: tools # every notebook executed, none with a warning; pages and notebooks in build/tutorial
+	$(BIN)/python scripts/tutorial.py
 
 wheel: tools # the built wheel, alone with its core dependencies, steps an optimizer
 	rm -rf build/dist build/alone
