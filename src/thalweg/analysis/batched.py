@@ -1,0 +1,102 @@
+"""A function of one point, and its derivatives, at many points at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.analysis.derivatives import Function
+from thalweg.problems.landscapes import Landscape, parse
+
+Box = tuple[tuple[float, float], ...]
+
+
+def function(f: Function | str, domain: Any) -> tuple[Function, Box]:
+    """``f``, a formula's text made a landscape, and the box to look at: a pair of ends for each
+    variable. None: the landscape's own. Raises ValueError or TypeError naming the argument."""
+    if isinstance(f, str):
+        f = parse(f)
+    if not callable(f):
+        raise TypeError(f"f must be a landscape, a formula or a function, not {f!r}")
+    if domain is None:
+        if not isinstance(f, Landscape):
+            raise TypeError("domain must be given for a function that is no landscape")
+        domain = f.domain
+    box = tuple((float(low), float(high)) for low, high in domain)
+    if isinstance(f, Landscape) and len(box) != f.dim:
+        raise ValueError(f"domain must have {f.dim} pairs, one for each variable, not {len(box)}")
+    for low, high in box:
+        if not -float("inf") < low < high < float("inf"):
+            raise ValueError(f"domain must hold finite intervals, not ({low}, {high})")
+    if not box:
+        raise ValueError("domain must have a pair for each variable, not none")
+    return f, box
+
+
+def whole(name: str, value: Any) -> int:
+    """``value`` as a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return value
+
+
+def uniform(box: Sequence[tuple[float, float]], n: int, generator: torch.Generator) -> Tensor:
+    """Points of a box, [n, d] in float64."""
+    low, high = torch.tensor(box, dtype=torch.float64).unbind(1)
+    return low + (high - low) * torch.rand(n, len(box), generator=generator, dtype=torch.float64)
+
+
+def values(f: Function) -> Callable[[Tensor], Tensor]:
+    """``f`` as a function of points [m, d] to numbers [m]: as it is for a landscape, else by
+    ``torch.vmap``, or, where that cannot be (a Python ``if``), one by one."""
+    if isinstance(f, Landscape):
+        return f
+
+    def one(x: Tensor) -> Tensor:
+        value: Any = f(x)
+        if not isinstance(value, Tensor):
+            raise TypeError(f"f must give a tensor computed by torch, not {value!r}")
+        if value.numel() != 1:
+            raise ValueError(f"f must give one number at a point, not shape {tuple(value.shape)}")
+        return value.reshape(())
+
+    def many(x: Tensor) -> Tensor:
+        if not len(x):  # vmap would call f with nothing
+            return x.new_empty(0)
+        try:
+            found: Tensor = torch.vmap(one)(x)
+        except RuntimeError:
+            return torch.stack([one(row) for row in x])
+        return found
+
+    return many
+
+
+def gradients(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """Values [m] and gradients [m, d] at points [m, d], for a function made by `values`."""
+    with torch.enable_grad():
+        x = x.detach().clone().requires_grad_()
+        value = f(x)
+        return value.detach(), _derivative(value, x, again=False)
+
+
+def hessians(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Second derivatives, [m, d, d], at points [m, d], for a function made by `values`;
+    symmetrised."""
+    with torch.enable_grad():
+        x = x.detach().clone().requires_grad_()
+        slopes = _derivative(f(x), x, again=True).unbind(-1)
+        h = torch.stack([_derivative(s, x, again=True).detach() for s in slopes], -2)
+    return (h + h.mT) / 2
+
+
+def _derivative(y: Tensor, x: Tensor, again: bool) -> Tensor:
+    if not y.requires_grad:  # it does not depend on x
+        return torch.zeros_like(x)
+    (d,) = torch.autograd.grad(y.sum(), x, create_graph=again, materialize_grads=True)
+    return d

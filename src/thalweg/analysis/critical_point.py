@@ -1,0 +1,190 @@
+"""What kind of point one stands on: minimum, maximum, saddle, or none that the Hessian can name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from thalweg.analysis.derivatives import Function, gradient, hessian, point
+from thalweg.analysis.surroundings import Surroundings, norm
+from thalweg.optim.options import Interval, check, number
+
+Verdict = Literal[
+    "minimum", "maximum", "saddle", "degenerate", "not critical", "not differentiable"
+]
+
+POSITIVE = Interval(0.0, open_low=True)
+SHOWN = 6  # eigenvalues and coordinates in print
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CriticalPoint:
+    """What f does near x, to second order. Tensors have x's dtype and device.
+
+    x: the point, [d].
+    value: f(x).
+    gradient: [d].
+    hessian: [d, d], ``[i, j]`` being d/dx_j (df/dx_i); not symmetrised.
+    eigenvalues: of the Hessian's symmetric part, ascending, [d].
+    eigenvectors: its eigen-directions in columns, in that order, each with its largest coordinate
+        positive, [d, d].
+    verdict: ``"minimum"``, ``"maximum"`` or ``"saddle"`` where the eigenvalues prove it;
+        ``"degenerate"`` where the point is critical and they prove nothing; ``"not critical"``;
+        ``"not differentiable"`` where the gradient or the Hessian does not exist.
+    reason: why, in a sentence.
+    error_bound: how far each eigenvalue may be from the true critical point's.
+    distance: how far the true critical point may be from x.
+    symmetric: whether the Hessian is symmetric up to rounding, as Schwarz's theorem promises where
+        the second derivatives are continuous.
+    tolerance: what the gradient was compared with.
+    """
+
+    x: Tensor
+    value: float
+    gradient: Tensor
+    hessian: Tensor
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+    verdict: Verdict
+    reason: str
+    error_bound: float
+    distance: float
+    symmetric: bool
+    tolerance: float
+
+    @property
+    def gradient_norm(self) -> float:
+        """Euclidean norm of the gradient."""
+        return norm(self.gradient)
+
+    def __repr__(self) -> str:
+        rows = {"gradient": f"norm {self.gradient_norm:.3g} (critical up to {self.tolerance:.3g})"}
+        if self.eigenvalues.isfinite().all():
+            within = f"each within {self.error_bound:.2g}" if self.error_bound < math.inf else ""
+            values = _list(self.eigenvalues)
+            rows["eigenvalues"] = f"{values}, {within}" if within else values
+            rows["directions"] = "; ".join(
+                f"{_number(v)} along {_vector(u)}"
+                for v, u in list(zip(self.eigenvalues, self.eigenvectors.T, strict=True))[:SHOWN]
+            )
+            shape = "symmetric" if self.symmetric else "not symmetric"
+            d = len(self.x)
+            whole = "; ".join(_list(row, " ") for row in self.hessian)
+            rows["Hessian"] = f"[{whole}], {shape}" if d <= 3 else f"{d} by {d}, {shape}"
+        rows["because"] = self.reason
+        lines = [f"  {name:<12} {text}" for name, text in rows.items()]
+        return "\n".join(
+            [f"{self.verdict} at {_vector(self.x)}, where f = {self.value:.6g}", *lines]
+        )
+
+
+def critical_point(f: Function, x: Any, tolerance: float | None = None) -> CriticalPoint:
+    """Tell minimum, maximum and saddle apart by the Hessian's eigenvalues, and when they cannot.
+
+    A point is critical if ``|g| <= tolerance (1 + |H| |x|)``: rounding x alone moves the gradient
+    by ``eps |H| |x|``. An eigenvalue is positive or negative if it is so by more than
+
+    ::
+
+        error_bound = 4 d eps |H| + |H - H'| + L (eps |x| + distance)
+
+    By Weyl's inequality no eigenvalue of a symmetric matrix moves by more than the norm of what is
+    added to the matrix, and that is, in this order: the eigenvalue solver's rounding; the
+    asymmetry, a measure of the rounding in H; and the change of H from x to the true critical
+    point, twice a Newton step away (Kantorovich) in the directions that H's eigenvalues reach.
+    L, how fast H changes, is twice the largest change of gradient differences seen around x, an
+    estimate and no bound. ``|H|`` is the spectral norm. If the Hessian is taken from differences,
+    their error is added.
+
+    Whether there is a Hessian is looked at too: gradients at two distances on either side of x,
+    along the axes and along four seeded random directions, must approach the gradient at x, and
+    their differences the Hessian. Where autograd gives NaN, or the derivatives of a formula's piece
+    that are not those of the function (Peano's function at the origin), the limits of what is seen
+    around take their place. What changes within a distance of 1e-6 is not seen, and where f ends
+    within 1e-4 it passes for not differentiable (both in units of x's largest coordinate, at least
+    1, in float64; 2e-3 and 2e-2 in float32).
+
+    Args:
+        f: a landscape, or any function of a tensor [d], written in torch operations, to one number.
+        x: the point, d numbers; a tensor's floating dtype is kept, all else is taken as float64.
+        tolerance: above 0, in units of the gradient; None: 1e-9 in float64, 3.5e-4 in float32.
+
+    Raises:
+        ValueError: x is no finite point [d], or f is not finite there.
+        TypeError: f is not made of torch operations.
+
+    It takes ``4 d + 16`` gradients and a Hessian: for up to some hundred dimensions. For more, see
+    :func:`thalweg.analysis.extreme_eigenvalues`.
+    """
+    x = point(x)
+    eps = torch.finfo(x.dtype).eps
+    if tolerance is None:
+        tolerance = 1e-9 if x.dtype == torch.float64 else eps**0.5
+    tolerance = number("tolerance", tolerance)
+    check("tolerance", tolerance, POSITIVE)
+    value, g = gradient(f, x)
+    if not value.isfinite():
+        raise ValueError(f"f must be finite at x, where it is {float(value)}")
+    seen = Surroundings(f, x, g)
+    h = hessian(f, x)
+    missing = seen.missing()
+    if missing:
+        nan = torch.full_like(h, math.nan)
+        return CriticalPoint(
+            x, float(value), g, nan, nan[0], nan, "not differentiable", missing,
+            math.inf, math.nan, False, tolerance,
+        )  # fmt: skip
+    g = seen.gradient
+    off = 0.0
+    if not (h.isfinite().all() and norm(h - seen.hessian) <= seen.hessian_error):
+        h, off = seen.hessian, seen.hessian_error
+    values, vectors = torch.linalg.eigh((h + h.T) / 2)
+    vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
+    size, asymmetry = norm(h), norm(h - h.T)
+    symmetric = asymmetry <= eps**0.5 * size + off
+    rounding = 4 * len(x) * eps * size + asymmetry + off + seen.change * eps * norm(x)
+    reached = values.abs() > rounding
+    distance = 2 * norm((vectors.T @ g)[reached] / values[reached])
+    verdict: Verdict
+    if norm(g) > tolerance * (1 + size * norm(x)):
+        verdict, bound = "not critical", rounding
+        reason = "the gradient is not zero"
+    elif not seen.linear(h):
+        verdict, bound = "degenerate", math.inf
+        reason = "the second derivatives exist, but are not continuous here and prove nothing"
+    else:
+        bound = rounding + seen.change * distance
+        verdict, reason = _judge(values, bound)
+    return CriticalPoint(
+        x, float(value), g, h, values, vectors, verdict, reason, bound, distance,
+        symmetric, tolerance,
+    )  # fmt: skip
+
+
+def _judge(values: Tensor, bound: float) -> tuple[Verdict, str]:
+    up, down = bool((values > bound).any()), bool((values < -bound).any())
+    if up and down:
+        return "saddle", "it curves up along some directions and down along others"
+    if (values > bound).all():
+        return "minimum", "it curves up along every direction"
+    if (values < -bound).all():
+        return "maximum", "it curves down along every direction"
+    flat = int((values.abs() <= bound).sum())
+    return "degenerate", f"{flat} of {len(values)} eigenvalues cannot be told from zero"
+
+
+def _number(x: Any) -> str:
+    return f"{float(x) + 0.0:.6g}"  # no minus sign before a zero
+
+
+def _list(x: Tensor, between: str = ", ") -> str:
+    rest = [] if len(x) <= SHOWN else [f"… ({len(x)} in all)"]
+    return between.join([*map(_number, x[:SHOWN].tolist()), *rest])
+
+
+def _vector(x: Tensor) -> str:
+    return f"({_list(x)})"

@@ -1,0 +1,183 @@
+"""Gradient flow, x' = -gradient, from many starts at once until each comes to rest.
+
+It is the descent of infinitely small steps: where it ends depends on the start alone. As it is
+stiff in every valley, a step follows the flow of the local quadratic model exactly,
+
+::
+
+    x <- x - h phi(h H) g,      phi(z) = (1 - exp(-z)) / z
+
+which is gradient descent where h is small and Newton's method where it is large: the exponential
+Rosenbrock-Euler method, of second order (Hochbruck & Ostermann 2010, Acta Numerica 19, section
+2.4). How far the gradient at the new point is from the model's decides on each start's own h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from thalweg.analysis import batched
+from thalweg.analysis.batched import Box
+
+MOST = 1_000  # steps
+ERROR = 1e-3  # of a step, in units of the box
+LONGEST = 0.1  # step, likewise
+REST = 1e-8  # Newton step at which a minimum is taken for reached, likewise
+STUCK = 1e-10  # step at which nothing more is expected, likewise
+FLAT = 1e-13  # gradient at which nothing moves any more, in units of the starts' median
+BENT = 1e-7  # curvature below which a direction is called flat, in units of the starts' median
+SLACK = 1e-12  # by which rounding may seem to lead up, in units of the scale of the starts' values
+ASIDE = 1e-3  # how far around a doubtful point to look for a way down, in units of the box
+
+
+class Rest(IntEnum):
+    """How a flow ended."""
+
+    MOVING = 0  # not yet, or not within the steps
+    MINIMUM = 1
+    FLAT = 2  # no gradient and nothing lower around, but a direction without curvature
+    CUSP = 3  # nothing lower around, but a kink
+    LEFT = 4  # further outside the box than the box is wide, or where f is not finite
+    STUCK = 5  # its steps have become too small, as in too narrow a bend
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where flows from n starts ended."""
+
+    x: Tensor  # [n, d]
+    values: Tensor  # [n]
+    rest: Tensor  # [n], of Rest
+    scale: float  # how far the starts' values are above the lowest of them, in the median
+
+
+def flow(f: Callable[[Tensor], Tensor], x0: Tensor, box: Box) -> Ends:
+    """Follow the flow of a function made by ``batched.values`` from starts [n, d] in the box."""
+    flows = _Flows(f, x0.double(), box)
+    for _ in range(MOST):
+        rows = (flows.rest == Rest.MOVING).nonzero()[:, 0]
+        if not len(rows):
+            break
+        model = flows.model(rows)
+        going = ~flows.arrive(rows, model)
+        flows.step(rows[going], _Model(*(part[going] for part in model)))
+    return Ends(flows.x, f(flows.x).detach(), flows.rest, flows.scale)
+
+
+class _Model(NamedTuple):
+    """The local quadratic model by its eigenvalues, ascending, their axes (columns), and the
+    gradient along these."""
+
+    curvature: Tensor  # [n, d]
+    axes: Tensor  # [n, d, d]
+    c: Tensor  # [n, d]
+
+    def back(self, y: Tensor) -> Tensor:
+        """From coordinates along the axes to the function's."""
+        return (self.axes @ y[..., None])[..., 0]
+
+    def along(self, x: Tensor) -> Tensor:
+        return (self.axes.mT @ x[..., None])[..., 0]
+
+
+class _Flows:
+    """All flows: each has its place, value, gradient g and step h."""
+
+    def __init__(self, f: Callable[[Tensor], Tensor], x: Tensor, box: Box) -> None:
+        self.f, self.x = f, x.clone()
+        self.low, self.high = torch.tensor(box, dtype=torch.float64).unbind(1)
+        self.width = self.high - self.low
+        self.value, self.g = batched.gradients(f, x)
+        alive = self.value.isfinite() & self.g.isfinite().all(1)
+        self.rest = torch.where(alive, int(Rest.MOVING), int(Rest.LEFT))
+        self.h = LONGEST / (self.lengths(self.g) + 1e-300)
+        self.random = torch.Generator().manual_seed(0)
+        # What counts as small is told from the starts.
+        self.flat = self.bent = self.scale = 0.0
+        if alive.any():
+            value, h = self.value[alive], batched.hessians(f, x[alive]).nan_to_num(0.0, 0.0, 0.0)
+            self.flat = FLAT * float(torch.linalg.vector_norm(self.g[alive], dim=1).median())
+            self.bent = BENT * float(h.abs().amax((1, 2)).median())
+            self.scale = float((value - value.min()).median())
+
+    def lengths(self, moves: Tensor) -> Tensor:
+        """In units of the box."""
+        found: Tensor = (moves / self.width).abs().amax(-1)
+        return found
+
+    def model(self, rows: Tensor) -> _Model:
+        h = batched.hessians(self.f, self.x[rows]).nan_to_num(0.0, 0.0, 0.0)
+        curvature, axes = torch.linalg.eigh(h)
+        return _Model(curvature, axes, (axes.mT @ self.g[rows][..., None])[..., 0])
+
+    def arrive(self, rows: Tensor, model: _Model) -> Tensor:
+        """Which of the rows are not to be stepped: they rest, or have just been put aside."""
+        newton = model.back(model.c / model.curvature)
+        arrived: Tensor = (model.curvature[:, 0] > self.bent) & (self.lengths(newton) <= REST)
+        self.x[rows[arrived]] -= newton[arrived]
+        self.rest[rows[arrived]] = int(Rest.MINIMUM)
+        still: Tensor = torch.linalg.vector_norm(self.g[rows], dim=1) <= self.flat
+        # A small step that is no Newton step.
+        bent = self.h[rows] * model.curvature.abs().amax(1)
+        stuck = (self.lengths(self.h[rows, None] * self.g[rows]) <= STUCK) & (bent < 1)
+        doubtful: Tensor = ~arrived & (still | stuck)
+        if doubtful.any():
+            self.look_around(rows[doubtful], still[doubtful])
+        return arrived | doubtful
+
+    def look_around(self, rows: Tensor, still: Tensor) -> None:
+        """Go where it is lower near a point without gradient or steps, or say what it is."""
+        x, value = self.x[rows], self.value[rows]
+        away = torch.randn(32, 1, x.shape[1], generator=self.random, dtype=x.dtype)
+        away = self.width * away / torch.linalg.vector_norm(away, dim=-1, keepdim=True)
+        around = torch.cat([x + ASIDE * away, x - ASIDE * away])
+        values = self.f(around.flatten(0, 1)).detach().reshape(around.shape[:2])
+        least, i = values.nan_to_num(torch.inf).min(0)
+        lower = least < value - 1e-12 * (value.abs() + (values - value).abs().amax(0))
+        again = rows[lower]
+        self.x[again] = around[i, torch.arange(len(rows))][lower]
+        self.value[again], self.g[again] = batched.gradients(self.f, self.x[again])
+        self.h[again] = 0.01 * LONGEST / (self.lengths(self.g[again]) + 1e-300)
+        # The gradient's jump across a kink does not shrink with the distance.
+        far, near = (self.jump(x, r * away) for r in (1e-6, 1e-7))
+        kind = torch.where(near > 0.5 * far, int(Rest.CUSP), int(Rest.STUCK))
+        kind = torch.where(still, int(Rest.FLAT), kind)
+        kind = torch.where(values.isfinite().all(0), kind, int(Rest.LEFT))
+        self.rest[rows[~lower]] = kind[~lower]
+
+    def jump(self, x: Tensor, away: Tensor) -> Tensor:
+        ahead, behind = (
+            batched.gradients(self.f, (x + s * away).flatten(0, 1))[1] for s in (1, -1)
+        )
+        found: Tensor = (ahead - behind).abs().amax(1).reshape(len(away), -1).amax(0)
+        return found
+
+    def step(self, rows: Tensor, model: _Model) -> None:
+        h = self.h[rows, None]
+        z = (h * model.curvature).clamp(min=-30.0)
+        reach = h * torch.where(z.abs() < 1e-8, 1 - z / 2, -torch.expm1(-z) / z)
+        along = -reach * model.c
+        move = model.back(along)
+        new = self.x[rows] + move
+        value, g = batched.gradients(self.f, new)
+        off = model.along(g) - (model.c + model.curvature * along)
+        error = self.lengths(model.back(reach * off)) / ERROR
+        worst = torch.maximum(error, (self.lengths(move) / LONGEST) ** 2)
+        fine = (
+            value.isfinite()
+            & g.isfinite().all(1)
+            & (value <= self.value[rows] + SLACK * self.scale)
+        )
+        taken = fine & (worst <= 1)
+        on = rows[taken]
+        self.x[on], self.value[on], self.g[on] = new[taken], value[taken], g[taken]
+        change = torch.where(taken, 0.9 * worst.clamp(min=1e-12) ** -0.5, 0.25)
+        self.h[rows] = (self.h[rows] * change.clamp(0.25, 4.0)).clamp(max=1e300)
+        beyond = (self.x[on] < self.low - self.width) | (self.x[on] > self.high + self.width)
+        self.rest[on[beyond.any(1)]] = int(Rest.LEFT)
