@@ -9,6 +9,7 @@ option sets and both engines, each element relative to the largest value it has 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import textwrap
 import warnings
@@ -25,7 +26,8 @@ sys.path.insert(0, str(HOME / "tests"))
 
 from optim.table import ENGINES, ROWS, Row  # noqa: E402
 from optim.training import contents, gradients, step, tensors  # noqa: E402
-from thalweg.report.explain import _sections  # noqa: E402
+from thalweg.optim import SAM  # noqa: E402
+from thalweg.report.docstring import sections  # noqa: E402
 
 STEPS, SHAPES = 200, ((), (3, 7))
 PACKAGES = {"torch": "torch", "madgrad": "madgrad", "adabelief_pytorch": "adabelief-pytorch",
@@ -97,6 +99,11 @@ def state(row: Row) -> str:
 
 def main() -> None:
     warnings.simplefilter("ignore")
+    text = (HOME / "docs" / "conformance.md.in").read_text()
+    first_column = " ".join(re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE))
+    classes = {cls.__name__ for cls in (*(row.ours for row in ROWS), SAM)}
+    if missing := classes - set(re.findall(r"\w+", first_column)):
+        raise SystemExit(f"conformance.md.in does not say which source is official: {missing}")
     lines = [
         "| row | compared with | option sets | worst difference | state, bytes per weight |",
         "| --- | --- | --: | --: | --: |",
@@ -109,11 +116,10 @@ def main() -> None:
         )
     parts = []
     for cls in dict.fromkeys(row.ours for row in ROWS):
-        sections = _sections(inspect.getdoc(cls) or "")
-        said = " ".join(sections.get("Where papers and code disagree", "").split())
-        reference = " ".join(sections.get("Reference", "").split())
+        told = sections(inspect.getdoc(cls) or "")
+        said = " ".join(told.get("Where papers and code disagree", "").split())
+        reference = " ".join(told.get("Reference", "").split())
         parts += [f"### {cls.__name__}", "", textwrap.fill(said, 100), "", f"*{reference}*", ""]
-    text = (HOME / "docs" / "conformance.md.in").read_text()
     text = text.replace("{table}", "\n".join(lines)).replace("{differences}", "\n".join(parts))
     (HOME / "docs" / "conformance.md").write_text(text.rstrip() + "\n")
 

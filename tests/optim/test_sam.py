@@ -401,3 +401,22 @@ def test_averaged_weights_are_the_bases():
 def test_a_base_that_is_no_class_is_refused(base):
     with pytest.raises(TypeError, match="base_optimizer must be a class"):
         optim.SAM([torch.ones(1, requires_grad=True)], base)
+
+
+@every_engine
+@pytest.mark.parametrize("evaluation", [1, 2])
+def test_a_closure_that_never_goes_backward_is_noticed(evaluation, engine):
+    o = SAM(start(), lr=0.01, engine=engine)
+    before = [p.detach().clone() for p in params(o)]
+    calls = []
+
+    def forgets():
+        calls.append(1)
+        o.zero_grad()
+        return loss(params(o)) if len(calls) == evaluation else closure(o, 0)()
+
+    with pytest.raises(RuntimeError, match="closure has left no gradients: it must go backward"):
+        o.step(forgets)
+    assert len(calls) == evaluation
+    assert all(map(torch.equal, before, params(o)))
+    o.step(closure(o, 0))

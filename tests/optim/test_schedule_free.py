@@ -7,7 +7,6 @@ import gc
 import pickle
 import weakref
 
-import numpy as np
 import pytest
 import schedulefree
 import torch
@@ -26,7 +25,6 @@ from optim.training import (
     tensors,
     train,
 )
-from reference.schedule_free import algorithm_1
 from thalweg import optim
 from thalweg.lab.plan import Trial
 from thalweg.lab.trial import train as run_trial
@@ -116,32 +114,6 @@ def test_schedules_move_both_as_the_official_ones(row, schedule, engine):
     theirs.eval()
     ours.eval()
     close(weights(ours), weights(theirs))
-
-
-@every_engine
-@pytest.mark.parametrize("falls", [False, True])
-def test_the_lectures_algorithm(falls, engine):
-    """With line 12's x_t put back; gamma_t of the step is ``averaging="lr"``."""
-    random = np.random.default_rng(0)
-    x, curvature = random.normal(size=50), 10 ** random.uniform(-2, 1, 50)
-    noise = random.normal(size=(80, 50))
-    rate = (lambda t: 0.05 * 0.95**t) if falls else (lambda t: 0.05)
-    course = algorithm_1(
-        x, lambda y, t: curvature * y + noise[t - 1], 80,
-        lr=rate, warmup=10, decay=0.02, beta1=0.9, beta2=0.95, eps=1e-6,
-    )  # fmt: skip
-    p = torch.tensor(x, requires_grad=True)
-    o = optim.ScheduleFreeAdamW(
-        [p], betas=(0.9, 0.95), eps=1e-6, weight_decay=0.02, warmup_steps=10, averaging="lr",
-        engine=engine,
-    )  # fmt: skip
-    for t, (y, x) in enumerate(course, 1):
-        o.param_groups[0]["lr"] = rate(t)
-        step(o, [torch.tensor(curvature * p.detach().numpy() + noise[t - 1])])
-        np.testing.assert_allclose(p.detach(), y, rtol=1e-12, atol=1e-13)
-        with o.averaged():
-            np.testing.assert_allclose(p.detach(), x, rtol=1e-12, atol=1e-13)
-    assert "lr_max" not in o.state[p]
 
 
 @every_engine

@@ -1,5 +1,5 @@
-"""Schedule-Free AdamW as the lecture prints it, in straight lines, and the official package's
-optimizers ready to step."""
+"""Schedule-Free AdamW as its paper has it, in straight lines, and the official package's optimizers
+ready to step."""
 
 from __future__ import annotations
 
@@ -20,30 +20,10 @@ DEFAULTS = {
 }
 
 
-def algorithm_1(x, gradient, steps, *, lr, warmup, decay, beta1, beta2, eps):
-    """The lecture's Algorithm 1, line by line: y and x of every step. ``lr(t)`` is gamma at step t,
-    ``gradient(y, t)`` what is in line 6. Line 12 is printed without x_t, ``(1 - c) + c z``: then x
-    would go to 1 - c wherever z is zero, and c falls to zero."""
-    z, v, squares = x, np.zeros_like(x), 0.0
-    course = []
-    for t in range(1, steps + 1):
-        y = (1 - beta1) * z + beta1 * x
-        g = gradient(y, t)
-        v = beta2 * v + (1 - beta2) * g**2
-        v_hat = v / (1 - beta2**t)
-        gamma = lr(t) * min(1, t / warmup)
-        z = z - gamma * g / (np.sqrt(v_hat) + eps) - gamma * decay * y
-        squares = squares + gamma**2
-        c = gamma**2 / squares
-        x = (1 - c) * x + c * z
-        course.append(((1 - beta1) * z + beta1 * x, x))
-    return course
-
-
 def paper(
     y, g, state, step, *, lr, betas, eps, weight_decay, warmup_steps, r, weight_lr_power, maximize
 ):
-    """The same for a table's row, with x told from y and z."""
+    """Algorithm 1 with x told from y and z."""
     beta1, beta2 = betas
     if maximize:
         g = np.negative(g)

@@ -77,7 +77,7 @@ def test_an_unchanged_state_is_not_written():
 def test_options_decide_which_state_is_needed():
     base = {"lr": 0.1, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False,
             "convention": "torch", "maximize": False, "cautious": False,
-            "max_grad_norm": None}  # fmt: skip
+            "max_grad_norm": None, "bounds_low": None, "bounds_high": None}  # fmt: skip
     assert SGD.rule.trace(base).states == ()
     assert SGD.rule.trace({**base, "momentum": 0.9}).states == ("z",)
 

@@ -173,8 +173,12 @@ def compiled(graph: Graph, number: int) -> tuple[Callable[[Arrays, Tensor], Tens
             reduced = [value(r.args[0]).sum(dtype=torch.float64) for r in p.reductions]
             if reduced:
                 sums.append(torch.stack(reduced))
-            for k, new in [(k, value(n)) for k, n in p.stores.items()]:
-                arrays[k][i].copy_(new)
+            # What is stored as it was must not change with the array that it was in.
+            new = {
+                k: value(n).clone() if n.op == "tensor" else value(n) for k, n in p.stores.items()
+            }
+            for k, x in new.items():
+                arrays[k][i].copy_(x)
         return torch.stack(sums) if p.reductions else coefficients
 
     # A code object of its own: torch.compile gives up on one that it has compiled too often.

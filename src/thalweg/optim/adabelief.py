@@ -8,6 +8,7 @@ from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
     Rule,
+    bounded,
     cautious,
     clip_global_norm,
     decoupled_decay,
@@ -22,6 +23,7 @@ from thalweg.rule import (
 from thalweg.rule.words import named
 
 
+@bounded
 @cautious
 @rule(state={"m": "exp_avg", "s": "exp_avg_var", "s_max": "max_exp_avg_var"})
 def adabelief(
@@ -84,10 +86,12 @@ class AdaBelief(Optimizer):
     each of the parameter's shape.
 
     Where papers and code disagree:
-        The paper has no rectification. adabelief-pytorch up to 0.0.5 had eps 1e-8, rectify False
-        and weight_decouple False; since 0.1.0 they are 1e-16, True and True, as here. Rectified,
-        the code adds eps to the root before the correction for bias, otherwise after it; it then
-        also ignores amsgrad, which is refused here. Its L2 decay writes to ``p.grad``.
+        The paper has no rectification, and projects each step onto a feasible set in the norm that
+        sqrt(s_hat) weighs; the code does not, ``bounds`` does so for a box. adabelief-pytorch up to
+        0.0.5 had eps 1e-8, rectify False and weight_decouple False; since 0.1.0 they are 1e-16,
+        True and True, as here. Rectified, the code adds eps to the root before the correction for
+        bias, otherwise after it; it then also ignores amsgrad, which is refused here. Its L2 decay
+        writes to ``p.grad``.
 
     Reference: Zhuang et al. 2020, NeurIPS, arXiv:2010.07468, Algorithm 2; official code:
     adabelief-pytorch 0.2.1.

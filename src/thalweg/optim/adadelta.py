@@ -6,9 +6,10 @@ from typing import Any, Unpack
 
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import NON_NEGATIVE, Common, Interval
-from thalweg.rule import clip_global_norm, l2_decay, maximize, rule, sqrt
+from thalweg.rule import bounded, clip_global_norm, l2_decay, maximize, rule, sqrt
 
 
+@bounded
 @rule(state={"v": "square_avg", "u": "acc_delta"})
 def adadelta(g: Any, v: Any, u: Any, *, rho: Any, eps: Any) -> Any:
     v = rho * v + (1 - rho) * g * g

@@ -12,6 +12,7 @@ from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
+    bounded,
     clip_global_norm,
     decoupled_decay,
     matrix,
@@ -55,6 +56,7 @@ def _larger(a: Any, b: Any) -> Any:
     return where(a > b, a, b)
 
 
+@bounded
 @rule(
     state={"r": "row_var", "c": "col_var", "v": "variance"},
     shaped={

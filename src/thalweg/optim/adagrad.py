@@ -6,9 +6,10 @@ from typing import Any, Literal, Unpack
 
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import NON_NEGATIVE, Common
-from thalweg.rule import clip_global_norm, l2_decay, maximize, rule, sqrt
+from thalweg.rule import bounded, clip_global_norm, l2_decay, maximize, rule, sqrt
 
 
+@bounded
 @rule(
     state={"s": "sum"},
     start={"s": "initial_accumulator_value"},

@@ -7,6 +7,7 @@ from typing import Any, Literal, Unpack
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
+    bounded,
     cautious,
     clip_global_norm,
     decoupled_decay,
@@ -19,6 +20,7 @@ from thalweg.rule import (
 )
 
 
+@bounded
 @cautious
 @rule(state={"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"})
 def adam(

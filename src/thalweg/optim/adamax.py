@@ -6,9 +6,10 @@ from typing import Any, Unpack
 
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
-from thalweg.rule import cautious, clip_global_norm, l2_decay, maximize, maximum, rule
+from thalweg.rule import bounded, cautious, clip_global_norm, l2_decay, maximize, maximum, rule
 
 
+@bounded
 @cautious
 @rule(state={"m": "exp_avg", "u": "exp_inf"})
 def adamax(g: Any, m: Any, u: Any, *, beta1: Any, beta2: Any, eps: Any, step: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Unpack
 
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
-from thalweg.rule import cautious, clip_global_norm, maximize, rule, sqrt, total, where
+from thalweg.rule import bounded, cautious, clip_global_norm, maximize, rule, sqrt, total, where
 from thalweg.rule.words import named
 
 
@@ -17,6 +17,7 @@ def _apply(w: Any, direction: Any, h: Any) -> Any:
     return (w - h["lr"] * direction) / (1 + decay)
 
 
+@bounded
 @cautious
 @rule(
     state={
@@ -92,8 +93,9 @@ class Adan(Optimizer):
     ``restart_path`` (the sum), one number each.
 
     Where papers and code disagree:
-        See convention and betas. The official code never restarts by itself, nor do most of the
-        paper's experiments. It counts steps by group, here each parameter counts its own. Its
+        See convention and betas. The official code never restarts by itself (its ``restart_opt()``
+        is ``restart()`` here), nor did the paper's experiments, but for those of Table 12. It
+        counts steps by group, here each parameter counts its own. Its
         ``max_grad_norm`` is 0, here None, for no clipping; it adds eps to the norm, and scales
         ``p.grad`` itself.
 
@@ -142,6 +144,8 @@ class Adan(Optimizer):
         super()._check(group)
         if group["cautious"] and group["restart_radius"] is not None:
             raise ValueError("cautious=True needs restart_radius=None: R speaks of whole steps")
+        if group["bounds"] is not None and group["restart_radius"] is not None:
+            raise ValueError("bounds need restart_radius=None: R speaks of whole steps")
 
     def _accept(self, given: Any) -> None:
         for group, saved in zip(self.param_groups, given["param_groups"], strict=True):

@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
+    bounded,
     cautious,
     clip_global_norm,
     decoupled_decay,
@@ -23,6 +24,7 @@ def _half_life(beta: Any) -> Any:
     return log(0.5) / log(beta + 1e-8) - 1
 
 
+@bounded
 @cautious
 @rule(state={"m1": "exp_avg_fast", "m2": "exp_avg_slow", "v": "exp_avg_sq"})
 def ademamix(

@@ -8,6 +8,7 @@ from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     Rule,
+    bounded,
     cautious,
     clip_global_norm,
     decoupled_decay,
@@ -23,6 +24,7 @@ from thalweg.rule import (
 from thalweg.rule.words import named
 
 
+@bounded
 @cautious
 @rule(state={"m": "exp_avg", "v": "exp_avg_sq"})
 def adopt(

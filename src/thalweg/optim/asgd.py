@@ -59,18 +59,20 @@ class ASGD(Optimizer):
     parameter's shape. For evaluation copy ``ax`` into the weights.
 
     Where papers and code disagree:
-        Polyak & Juditsky average from the first step; the falling rate with ``lambd`` and alpha is
-        Xu's, and in his setting lambd is the objective's L2 regularisation. In torch and here it
-        decays w beside the gradient, and weight_decay comes on top. torch computes eta and mu at
+        Polyak & Juditsky average from the first step. The falling rate with ``lambd`` and its power
+        of 0.75, and mu, are those of Bottou's svmasgd, after Xu; there lambd is the objective's L2
+        regularisation. In torch and here it decays w beside the gradient all the same, and
+        weight_decay comes on top. torch computes eta and mu at
         the end of a step for the next one, so what a schedule makes of lr is used a step late; it
         keeps them in its default dtype, float32, this class in double precision.
 
     Reference: Polyak & Juditsky 1992, SIAM J. Control Optim. 30(4):838-855; Xu 2011,
-    arXiv:1107.2490.
+    arXiv:1107.2490; Bottou's sgd, svm/svmasgd.cpp.
     """
 
     rule = clip_global_norm(maximize(l2_decay(asgd)))
     heedless = "its rule says where to go, not in which direction"
+    boundless = "the mean that it keeps would be of weights from before they were cut off"
     domains = {
         "lr": NON_NEGATIVE,
         "lambd": NON_NEGATIVE,

@@ -9,13 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thalweg.engines.base import Slot, drive
-from thalweg.optim.choice import batches
 from thalweg.optim.groups import Group
 from thalweg.optim.model_link import Followers, follow
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import Common, check_choice
-from thalweg.rule.rule import Values
 
 
 class AveragingOptimizer(Optimizer):
@@ -55,7 +52,7 @@ class AveragingOptimizer(Optimizer):
         if not self.training:
             return
         kept = {p: p.detach().clone() for p in self._with_views()}
-        self._look("averaged", kept)
+        self._move(self.rule.views["averaged"], kept)
         for p, y in kept.items():
             self.state[p]["y"] = y
         self._versions = {p: p._version for p in kept if not p.is_inference()}
@@ -100,7 +97,7 @@ class AveragingOptimizer(Optimizer):
         anew = [
             p for p in params if "y" not in self.state[p] or (not p.is_inference() and changed(p))
         ]
-        self._look("training", anew)
+        self._move(self.rule.views["training"], anew)
         done = set(map(id, anew))
         for p in params:
             y = self.state[p].pop("y", None)
@@ -113,21 +110,6 @@ class AveragingOptimizer(Optimizer):
         needed = {k for view in self.rule.views.values() for k in view.state.values()}
         params = [p for group in self.param_groups for p in group["params"]]
         return [p for p in params if needed <= self.state.get(p, {}).keys()]
-
-    def _look(self, name: str, params: Iterable[Tensor]) -> None:
-        """Replace weights by what a view makes of them."""
-        view, chosen = self.rule.views[name], set(map(id, params))
-        values: dict[int, Values] = {}
-        slots = []
-        for i, group in enumerate(self.param_groups):
-            self._check(group)
-            values[i] = self.hyperparameters(group)
-            graph = view.trace(values[i])
-            for p in group["params"]:
-                if id(p) in chosen:
-                    state = {key: self.state[p][key] for key in view.state.values()}
-                    slots.append((Slot(p, i, state), self._refuse(p, group), graph, False))
-        drive([batch.run(values, 0) for batch in batches(view, slots)])
 
     def _set_mode(self, training: bool) -> None:
         for group in self.param_groups:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from thalweg.optim.options import Interval, check, check_choice, check_common, number
+from thalweg.optim.options import Interval, check, check_choice, check_common, limits, number
 from thalweg.rule.rule import Rule, Values
 
 Group = dict[str, Any]
@@ -28,6 +28,8 @@ class Groups(torch.optim.Optimizer):
     eager: ClassVar[bool] = False  # whether torch allocates this one's state at construction
     # Why a rule that is not made with the modifier `cautious` is not.
     heedless: ClassVar[str] = "its steps are not compared with the gradient"
+    # Likewise for the modifier `bounded`.
+    boundless: ClassVar[str] = "its steps know nothing of bounds"
     # What else this one cannot do, "complex" parameters or steps that are "differentiable": why.
     cannot: ClassVar[Mapping[str, str]] = {}
 
@@ -39,6 +41,10 @@ class Groups(torch.optim.Optimizer):
         if group["cautious"] and "cautious" not in self.rule.scalars:
             raise ValueError(
                 f"cautious=True cannot be honoured by {type(self).__name__}: {self.heedless}"
+            )
+        if group["bounds"] is not None and "bounds_low" not in self.rule.scalars:
+            raise ValueError(
+                f"bounds cannot be honoured by {type(self).__name__}: {self.boundless}"
             )
         if group["differentiable"] and "differentiable" in self.cannot:
             reason = self.cannot["differentiable"]
@@ -89,6 +95,7 @@ class Groups(torch.optim.Optimizer):
             **self._numbers(group),
             **{name: group[name] for name in (*self.flags, "maximize", "cautious")},
             "max_grad_norm": None if clip is None else number("max_grad_norm", clip),
+            **dict(zip(("bounds_low", "bounds_high"), limits(group["bounds"]), strict=True)),
         }
 
     def particulars(self, p: Tensor, group: Group) -> Values:

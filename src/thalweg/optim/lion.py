@@ -6,9 +6,10 @@ from typing import Any, Unpack
 
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
-from thalweg.rule import cautious, clip_global_norm, decoupled_decay, maximize, rule, sign
+from thalweg.rule import bounded, cautious, clip_global_norm, decoupled_decay, maximize, rule, sign
 
 
+@bounded
 @cautious
 @rule(state={"m": "exp_avg"}, counts=False)
 def lion(g: Any, m: Any, *, beta1: Any, beta2: Any) -> Any:

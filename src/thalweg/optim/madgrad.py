@@ -91,6 +91,7 @@ class MADGRAD(Optimizer):
         maximize(either("decouple_decay", madgrad.with_(apply=_decayed), l2_decay(madgrad)))
     )
     heedless = "its rule says where to go, not in which direction"
+    boundless = "it goes from the start every time: what is cut off comes back with the next step"
     domains = {
         "lr": NON_NEGATIVE,
         "momentum": DECAY,

@@ -59,7 +59,8 @@ def _for_adamw(rule: Rule) -> Rule:
     def options(h: Any) -> Any:
         own = {**h, **{name: h[f"adamw_{name}"] for name in ours}}
         own["lr"] = h["lr"] * h["adamw_lr_ratio"]
-        return {**own, "amsgrad": False, "convention": "official", "cautious": False}
+        plain = {"amsgrad": False, "convention": "official", "cautious": False}
+        return {**own, **plain, "bounds_low": None, "bounds_high": None}
 
     return told(rule, options, "lr", *(f"adamw_{name}" for name in ours))
 
@@ -122,6 +123,7 @@ class Muon(Optimizer):
         maximize(either("matrix", decoupled_decay(muon), _for_adamw(decoupled_decay(adam))))
     )
     heedless = "the signs of an orthogonal matrix and of the gradient have little in common"
+    boundless = "a matrix of which weights are cut off is not the nearest one within the bounds"
     cannot = {
         "complex": "its matrices are real",
         "differentiable": "the iteration rounds to its own dtype",

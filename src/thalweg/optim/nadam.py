@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
+    bounded,
     cautious,
     clip_global_norm,
     decoupled_decay,
@@ -19,6 +20,7 @@ from thalweg.rule import (
 from thalweg.rule.words import named
 
 
+@bounded
 @cautious
 @rule(
     state={"m": "exp_avg", "v": "exp_avg_sq", "p": "mu_product"},
@@ -73,8 +75,9 @@ class NAdam(Optimizer):
 
     Where papers and code disagree:
         The paper's m is decayed by mu, which changes from step to step; torch's and this class's by
-        beta1, and mu weighs only what is applied. The paper leaves the schedule of mu open; torch
-        and Keras take the one of Sutskever et al. 2013 (0.96^(step / 250)). torch keeps mu_product
+        beta1, and mu weighs only what is applied. The schedule, ``1 - 0.96^(step / 250) / 2``, is
+        that of Dozat's report and of Keras, whose comment credits Sutskever et al. 2013; theirs is
+        another, ``min(1 - 2^(-1 - log2(floor(step / 250) + 1)), mu_max)``. torch keeps mu_product
         in its default dtype, float32 as a rule, and its weights are 1e-9 off in float64; this class
         keeps it in double precision.
 

@@ -137,7 +137,7 @@ class Optimizer(Choosing):
         self._may_step()
         loss = None
         if closure is not None:
-            with torch.enable_grad():
+            with torch.enable_grad(), self.ahead():
                 loss = closure()
         if self._finite():
             self._prepare()
@@ -154,6 +154,11 @@ class Optimizer(Choosing):
 
     def _may_step(self) -> None:
         """Raise where a step would be a mistake, before the closure is called."""
+
+    def ahead(self) -> AbstractContextManager[None]:
+        """A context in which the parameters are where the gradient is to be taken; behind it they
+        are what they were. Both are the same for a rule that does not look ahead."""
+        return nullcontext()
 
     def averaged(self) -> AbstractContextManager[None]:
         """A context in which the parameters are what to evaluate with; behind it they are what they

@@ -29,6 +29,11 @@ class Common(TypedDict, total=False):
     max_grad_norm: float | None
     """Clip the gradient's norm over all parameters, as ``torch.nn.utils.clip_grad_norm_`` does but
     without writing to it. One value for all groups. Default: no clipping."""
+    bounds: tuple[float | None, float | None] | None
+    """The lowest and the highest value that a weight may have, None for none: after each step,
+    weights that are out of bounds are put on the bound. This is projected descent onto a box, also
+    in the norms that Adam's and AdaBelief's papers project in. Complex weights: both parts. Refused
+    where cutting off is no projection. Default: no bounds."""
     check_finite: Literal[False, True, "raise", "skip"]
     """Look for NaN and infinity in the gradients before anything is written, and raise (True or
     ``"raise"``) or leave this step out (``"skip"``). Default: False, they propagate as in torch."""
@@ -52,6 +57,7 @@ DEFAULTS: dict[str, Any] = {
     "engine": "auto",
     "state_dtype": None,
     "max_grad_norm": None,
+    "bounds": None,
     "check_finite": False,
     "foreach": None,
     "fused": None,
@@ -132,6 +138,23 @@ def check(name: str, value: float | None, domain: Interval) -> float | None:
     return value
 
 
+def limits(bounds: Any) -> tuple[float | None, float | None]:
+    """``bounds`` as two doubles, None where there is no bound; raises for what is not a pair of
+    numbers in order."""
+    if bounds is None:
+        return None, None
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        raise ValueError(f"bounds must be two numbers, not {bounds!r}")
+    low, high = (None if x is None else number(f"bounds[{i}]", x) for i, x in enumerate(bounds))
+    low, high = (None if low == -math.inf else low), (None if high == math.inf else high)
+    for i, x in enumerate((low, high)):
+        if x is not None and not math.isfinite(x):
+            raise ValueError(f"bounds[{i}] must be a number or None, not {x!r}")
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"bounds must be in order, not {bounds!r}")
+    return low, high
+
+
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     """Raise unless ``value`` is one of ``choices``; 1 is not True here."""
     if not any(type(value) is type(c) and value == c for c in choices):
@@ -149,6 +172,7 @@ def check_common(group: Mapping[str, Any]) -> None:
         raise ValueError(f"state_dtype must be a floating dtype, not {group['state_dtype']!r}")
     if group["max_grad_norm"] is not None:
         check("max_grad_norm", number("max_grad_norm", group["max_grad_norm"]), NON_NEGATIVE)
+    limits(group["bounds"])
     if group["capturable"]:
         raise ValueError(
             "capturable=True cannot be honoured: step counts and coefficients live on the host, "

@@ -7,7 +7,7 @@ from typing import Any
 
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DEFAULTS, NON_NEGATIVE, Interval
-from thalweg.rule import Rule, cautious, clip_global_norm, l2_decay, maximize
+from thalweg.rule import Rule, bounded, cautious, clip_global_norm, l2_decay, maximize
 
 FINITE = Interval(-math.inf)
 
@@ -49,7 +49,7 @@ def from_rule(own: Rule, *, lr: float = 1e-3, **defaults: Any) -> type[Optimizer
         ) from e
 
     class Own(Optimizer):
-        rule = clip_global_norm(maximize(l2_decay(cautious(own))))
+        rule = clip_global_norm(maximize(l2_decay(bounded(cautious(own)))))
         domains = {
             **dict.fromkeys(numbers, FINITE),
             "lr": NON_NEGATIVE,

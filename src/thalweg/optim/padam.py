@@ -7,13 +7,23 @@ from typing import Any, Unpack
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
-from thalweg.rule import cautious, clip_global_norm, l2_decay, maximize, maximum, rule, sqrt
+from thalweg.rule import (
+    bounded,
+    cautious,
+    clip_global_norm,
+    l2_decay,
+    maximize,
+    maximum,
+    rule,
+    sqrt,
+)
 from thalweg.rule.rule import Values
 
 # Powers 2 p that are square roots, for a power in general takes many times as long.
 ROOTS = {1 / 2: "", 1 / 4: "√", 1 / 8: "√√", 1 / 16: "√√√"}
 
 
+@bounded
 @cautious
 @rule(state={"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"})
 def padam(

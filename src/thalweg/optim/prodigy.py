@@ -131,6 +131,7 @@ class Prodigy(Optimizer):
     konstmish/prodigy 1.1.2.
     """
 
+    boundless = "it measures how far gradients lead from the start, which bounds would cut short"
     rule = clip_global_norm(maximize(either("decouple", _decay(prodigy), l2_decay(prodigy))))
     domains = {
         "lr": NON_NEGATIVE,

@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
+    bounded,
     cautious,
     clip_global_norm,
     decoupled_decay,
@@ -20,6 +21,7 @@ from thalweg.rule import (
 from thalweg.rule.words import named
 
 
+@bounded
 @cautious
 @rule(state={"m": "exp_avg", "v": "exp_avg_sq"})
 def radam(

@@ -6,9 +6,10 @@ from typing import Any, Unpack
 
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import NON_NEGATIVE, Common, Interval
-from thalweg.rule import cautious, clip_global_norm, l2_decay, maximize, rule, sqrt
+from thalweg.rule import bounded, cautious, clip_global_norm, l2_decay, maximize, rule, sqrt
 
 
+@bounded
 @cautious
 @rule(state={"v": "square_avg", "z": "momentum_buffer", "m": "grad_avg"})
 def rmsprop(

@@ -6,9 +6,19 @@ from typing import Any, Unpack
 
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import NON_NEGATIVE, Common, Interval
-from thalweg.rule import clip_global_norm, l2_decay, maximize, maximum, minimum, rule, where
+from thalweg.rule import (
+    bounded,
+    clip_global_norm,
+    l2_decay,
+    maximize,
+    maximum,
+    minimum,
+    rule,
+    where,
+)
 
 
+@bounded
 @rule(
     state={"last": "prev", "s": "step_size"},
     start={"s": "lr"},

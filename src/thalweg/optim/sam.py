@@ -17,11 +17,12 @@ from thalweg.optim.memory import Memory
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import NON_NEGATIVE
 from thalweg.optim.sgd import SGD
-from thalweg.rule import maximize, norm, rule
+from thalweg.rule import bounded, maximize, norm, rule
 from thalweg.rule.rule import Values
 from thalweg.rule.words import named
 
 
+@bounded
 @rule(state={"kept": "old_p"}, counts=False, apply=lambda w, up, h: w + up)
 def climb(w: Any, g: Any, kept: Any, *, rho: Any, adaptive: bool) -> Any:
     del kept
@@ -42,6 +43,14 @@ class _Climb(Optimizer):
     flags = {"adaptive": (False, True)}
     heedless = "a climb goes along the gradient"
     _way: tuple[list[Batch], list[tuple[int, int]], list[Batch]] | None = None
+
+    def _check(self, group: Group) -> None:
+        super()._check(group)
+        if group.get("nesterov") == "lookahead":
+            raise ValueError(
+                'nesterov="lookahead" cannot be had in SAM, which takes the gradient at another '
+                "point itself"
+            )
 
     def _state_dtype(self, p: Tensor, group: Group) -> torch.dtype:
         del group
@@ -151,7 +160,7 @@ class SAM(Optimizer):
         if self.param_groups is not self.base_optimizer.param_groups:  # torch's constructor
             self.param_groups.append(param_group)
             return
-        self._climb._check({**self._climb.defaults, **param_group})
+        self._climb._check({**self._climb.defaults, **self.base_optimizer.defaults, **param_group})
         self.base_optimizer.add_param_group(param_group)
         self._climb.add_param_group(self.param_groups[-1])
 
@@ -182,15 +191,22 @@ class SAM(Optimizer):
             return None
         with torch.enable_grad():
             loss = closure()
+        self._evaluated()
         self.first_step(zero_grad=True)
         try:
             with torch.enable_grad():
                 closure()
+            self._evaluated()
         except BaseException:
             self._return()
             raise
         self._descend()
         return loss
+
+    def _evaluated(self) -> None:
+        """Raise where a closure has not gone backward."""
+        if all(p.grad is None for group in self.param_groups for p in group["params"]):
+            raise RuntimeError("the closure has left no gradients: it must go backward")
 
     def first_step(self, zero_grad: bool = False) -> None:
         """Climb, along the gradients that are there."""

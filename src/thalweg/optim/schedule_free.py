@@ -79,6 +79,7 @@ class ScheduleFree(AveragingOptimizer):
     """Base of the three; reads checkpoints of the official package, which counts by group."""
 
     heedless = "a weight held back would no longer lie between z and the average"
+    boundless = "a weight cut off would no longer lie between z and the average"
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a checkpoint of this class or of the official package's (schedulefree 1.4.1)."""

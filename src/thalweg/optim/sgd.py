@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.groups import Group
+from thalweg.optim.lookahead import LookingAhead
 from thalweg.optim.options import NON_NEGATIVE, Common
-from thalweg.rule import cautious, clip_global_norm, l2_decay, maximize, rule, where
+from thalweg.rule import Rule, bounded, cautious, clip_global_norm, l2_decay, maximize, rule, where
+from thalweg.rule.rule import State, Values
 
 
 def _apply(w: Any, direction: Any, h: Any) -> Any:
     return w - direction if h["convention"] == "classical" else w - h["lr"] * direction
 
 
+@bounded
 @cautious
 @rule(
     state={"z": "momentum_buffer"},
@@ -21,8 +24,8 @@ def _apply(w: Any, direction: Any, h: Any) -> Any:
     sparse=lambda h: "refused" if h["weight_decay"] else "dense" if h["momentum"] else "rows",
 )
 def sgd(
-    g: Any, z: Any, *, momentum: Any, dampening: Any, nesterov: bool, convention: str, lr: Any,
-    step: Any,
+    g: Any, z: Any, *, momentum: Any, dampening: Any, nesterov: bool | str, convention: str,
+    lr: Any, step: Any,
 ) -> Any:  # fmt: skip
     if convention == "classical":
         g = lr * g
@@ -32,10 +35,32 @@ def sgd(
         z = where(step == 1, 0, momentum) * z + where(step == 1, 1, 1 - dampening) * g
     else:
         z = momentum * z + g
-    return g + momentum * z if nesterov else z, {"z": z}
+    return g + momentum * z if nesterov is True else z, {"z": z}
 
 
-class SGD(Optimizer):
+@bounded
+@rule(state={"z": "momentum_buffer"}, apply=_apply, counts=False, reads=("convention",))
+def coast(z: Any, *, momentum: Any) -> Any:
+    """Where momentum alone would lead."""
+    return momentum * z, {"z": z}
+
+
+def _looking_ahead(rule: Rule) -> Rule:
+    """With ``nesterov="lookahead"`` the gradient, and the decay in it, are those of the point to
+    which momentum alone would lead."""
+
+    def apply(w: Any, direction: Any, h: Any) -> Any:
+        return coast.apply(w, direction, h) if h["nesterov"] == "lookahead" else w
+
+    def direct(w: Any, g: Any, s: State, h: Values) -> Any:
+        seen = coast.update(w, g, s, h)[0] if h["nesterov"] == "lookahead" else w
+        return rule.direct(seen, g, s, h)
+
+    ahead = coast.with_(apply=apply, scalars=coast.scalars | {"nesterov"})
+    return rule.with_(direct=direct, ahead=ahead)
+
+
+class SGD(LookingAhead):
     """Follow the negative gradient. Momentum keeps a velocity, so that steps add up where the
     gradient agrees with itself and cancel where it swings.
 
@@ -43,6 +68,7 @@ class SGD(Optimizer):
 
         z <- momentum z + (1 - dampening) g     (z <- g at a parameter's first step)
         w <- w - lr z                           (Nesterov: w <- w - lr (g + momentum z))
+        nesterov="lookahead": g is the gradient at w - lr momentum z, and w <- w - lr z
 
     Args:
         params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
@@ -51,7 +77,10 @@ class SGD(Optimizer):
             keeps no state.
         dampening: what is taken off the new gradient in the velocity, at least 0.
         weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
-        nesterov: use the gradient's look-ahead; needs momentum and no dampening.
+        nesterov: look ahead; needs momentum and no dampening. True: torch's form, as above.
+            ``"lookahead"``: the gradient itself is taken where momentum alone would lead, as the
+            papers have it. ``step(closure)`` then evaluates there; without a closure, go forward
+            and backward inside ``with optimizer.ahead():``, then ``step()``.
         convention: ``"torch"``: the velocity is a sum of gradients and lr multiplies it.
             ``"classical"``: the velocity is a sum of steps, ``z <- momentum z + lr g`` and
             ``w <- w - z``, so that a change of lr does not touch what is already under way.
@@ -60,15 +89,17 @@ class SGD(Optimizer):
 
     Where papers and code disagree:
         Polyak and Sutskever have lr inside the velocity, torch outside; at constant lr both give
-        the same weights, after a change of lr they do not. Nesterov's gradient is taken at
-        ``w + momentum z``; torch (and this class) keeps that look-ahead point as its parameters,
-        which is the same sequence seen one half-step later (Bengio et al. 2013, arXiv:1212.0901).
+        the same weights, after a change of lr they do not. Nesterov's gradient is taken ahead of
+        the weights (``"lookahead"``); torch (True) keeps the point ahead as its parameters. With
+        w of the one and y of the other, ``y = w - lr momentum z`` after every step if both start
+        at the same point, weight decay included: the same sequence, seen a half-step later (Bengio
+        et al. 2013, arXiv:1212.0901). Bounds and cautious apply to w, or to y.
 
     Reference: Polyak 1964, USSR Comput. Math. 4(5); Nesterov 1983, Soviet Math. Dokl. 27(2);
     Sutskever, Martens, Dahl & Hinton 2013, ICML 28(3):1139-1147.
     """
 
-    rule = clip_global_norm(maximize(l2_decay(sgd)))
+    rule = clip_global_norm(maximize(_looking_ahead(l2_decay(sgd))))
     heedless = "each step has the gradient's sign, so that nothing would be left out"
     domains = {
         "lr": NON_NEGATIVE,
@@ -76,7 +107,7 @@ class SGD(Optimizer):
         "dampening": NON_NEGATIVE,
         "weight_decay": NON_NEGATIVE,
     }
-    flags = {"nesterov": (False, True), "convention": ("torch", "classical")}
+    flags = {"nesterov": (False, True, "lookahead"), "convention": ("torch", "classical")}
 
     def __init__(
         self,
@@ -85,7 +116,7 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         dampening: float = 0.0,
         weight_decay: float = 0.0,
-        nesterov: bool = False,
+        nesterov: bool | Literal["lookahead"] = False,
         *,
         convention: Literal["torch", "classical"] = "torch",
         **common: Unpack[Common],
@@ -100,15 +131,24 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults, common)
 
-    def _check(self, group: dict[str, Any]) -> None:
+    def _check(self, group: Group) -> None:
         super()._check(group)
         if group["cautious"] and not group["momentum"]:
             raise ValueError(f"cautious=True needs momentum: without, {self.heedless}")
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(
-                "nesterov=True needs momentum above 0 and dampening 0, not "
+                f"nesterov={group['nesterov']!r} needs momentum above 0 and dampening 0, not "
                 f"momentum={group['momentum']!r} and dampening={group['dampening']!r}"
             )
+        if group["differentiable"] and self.looks_ahead(group):
+            raise ValueError(
+                'differentiable=True needs nesterov=True or False: with "lookahead" weights are '
+                "moved there and back, which no gradient would flow through"
+            )
+
+    def looks_ahead(self, group: Group) -> bool:
+        """Whether a group's options ask for the gradient at another point."""
+        return bool(group["nesterov"] == "lookahead")
 
     def _accept(self, given: Any) -> None:
         moving = any(s.get("momentum_buffer") is not None for s in given["state"].values())

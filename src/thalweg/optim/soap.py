@@ -172,6 +172,7 @@ class SOAP(Optimizer):
 
     rule = clip_global_norm(maximize(soap))
     heedless = "its steps are taken in another basis than the gradient"
+    boundless = "in the basis of its steps the bounds are no box, and cutting off no projection"
     cannot = {
         "complex": "its bases are real",
         "differentiable": "factors and bases are written in place",

@@ -1,6 +1,7 @@
 """What an update rule is, and the words it may speak."""
 
 from thalweg.rule.modifiers import (
+    bounded,
     cautious,
     clip_global_norm,
     decoupled_decay,
@@ -28,6 +29,7 @@ from thalweg.rule.words import (
 
 __all__ = [
     "Rule",
+    "bounded",
     "cautious",
     "cbrt",
     "clip_global_norm",

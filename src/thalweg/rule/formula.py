@@ -22,7 +22,7 @@ _GREEK = {
     "weight_decay": "λ", "momentum": "β", "dampening": "τ", "lr_decay": "κ", "max_grad_norm": "c",
     "weight_lr_power": "p", "warmup_steps": "T", "lambd": "λ", "lambda": "λ", "momentum_decay": "ψ",
     "nu": "ν", "eta": "η", "eta_minus": "η₋", "eta_plus": "η₊", "step_min": "s_min",
-    "step_max": "s_max",
+    "step_max": "s_max", "bounds_low": "low", "bounds_high": "high",
 }  # fmt: skip
 _LEAVES = ("tensor", "scalar", "shaped")
 _LATEX = {
@@ -160,7 +160,8 @@ class _Latex:
 
 
 def _formula(rule: Rule, h: Values, style: _Text | _Latex) -> Formula:
-    first = _formula(rule.climb, h, style) if rule.climb else Formula((), {})
+    move = rule.climb or rule.ahead
+    first = _formula(move, h, style) if move else Formula((), {})
     graph = rule.trace(h)
     taken: set[str] = set()
     symbols: dict[str, str] = {}
@@ -173,7 +174,8 @@ def _formula(rule: Rule, h: Values, style: _Text | _Latex) -> Formula:
     for name, node in _statements(graph):
         letter = style.name(symbol(name))
         line = letter, write(node, _COMPARISON)
-        if line not in lines:  # what a modifier computes once more
+        # Neither what a modifier computes once more nor a move that leads nowhere.
+        if line not in lines and line[0] != line[1]:
             lines.append(line)
         known[id(node)] = letter
     if first.lines:

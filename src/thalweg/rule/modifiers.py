@@ -8,7 +8,7 @@ needs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from thalweg.rule.rule import Rule, State, Values
 from thalweg.rule.words import maximum, mean, minimum, named, norm, where
@@ -83,6 +83,26 @@ def cautious(rule: Rule) -> Rule:
         return direction, new
 
     return rule.with_(direct=direct, scalars=rule.scalars | {"cautious"})
+
+
+def bounded(rule: Rule) -> Rule:
+    """Put new weights that are out of bounds on the bound: the projection onto a box, in the
+    Euclidean norm and in every norm that weighs coordinates one by one, as Adam's and AdaBelief's
+    do. Innermost, so that decay comes before."""
+
+    def apply(w: Any, direction: Any, h: Values) -> Any:
+        new = rule.apply(w, direction, h)
+        low, high = h["bounds_low"], h["bounds_high"]
+        new = new if low is None else maximum(named("w", new), low)
+        return new if high is None else minimum(named("w", new), high)
+
+    def sparse(h: Values) -> Literal["rows", "dense", "refused"]:
+        # Weights may start out of bounds, and those without a gradient, too, must come back.
+        within = h["bounds_low"] is None and h["bounds_high"] is None
+        return "dense" if not within and rule.sparse(h) == "rows" else rule.sparse(h)
+
+    reads = {"bounds_low", "bounds_high"}
+    return rule.with_(apply=apply, sparse=sparse, scalars=rule.scalars | reads)
 
 
 def clip_global_norm(rule: Rule) -> Rule:

@@ -66,6 +66,9 @@ class Rule:
     # A first move, after which the gradient is taken anew and the rule itself steps from the
     # weights that the move has kept (SAM).
     climb: Rule | None = None
+    # A first move that needs no gradient: the gradient is taken where it leads, and the rule itself
+    # steps from the weights that were before it (Nesterov). It may lead nowhere.
+    ahead: Rule | None = None
     # Other weights that the state knows of, each as a rule without a gradient that leads there:
     # "averaged", those to evaluate with, and "training", the way back.
     views: Mapping[str, Rule] = field(default_factory=dict)

@@ -1,0 +1,59 @@
+"""Optimizers that take the gradient not where the weights are but ahead of them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from thalweg.optim.groups import Group
+from thalweg.optim.optimizer import Optimizer
+
+
+class LookingAhead(Optimizer):
+    """Base of optimizers whose rule has a move ``ahead``: where a group's options ask for it, the
+    closure given to ``step`` finds the parameters there; behind it they hold, bit by bit, what they
+    held before, and the step goes from there."""
+
+    _kept: dict[Tensor, Tensor] | None = None  # while ahead: the weights to go back to
+    _seen = False  # whether the gradients have been taken ahead
+
+    def looks_ahead(self, group: Group) -> bool:
+        """Whether a group's options ask for the gradient at another point."""
+        raise NotImplementedError
+
+    @contextmanager
+    def ahead(self) -> Generator[None]:
+        """A context in which the parameters are where the gradient is to be taken; behind it they
+        hold, bit by bit, what they held before. For forward and backward where ``step`` is called
+        without a closure, as with a ``GradScaler``."""
+        if self._kept is not None:
+            raise RuntimeError("the parameters are ahead already: ahead() cannot be nested")
+        far = [p for group in self.param_groups if self.looks_ahead(group) for p in group["params"]]
+        assert self.rule.ahead is not None
+        needed = set(self.rule.ahead.state.values())
+        moving = [p for p in far if needed <= self.state.get(p, {}).keys()]
+        with torch.no_grad():
+            self._kept = {p: p.detach().clone() for p in moving}
+            self._move(self.rule.ahead, moving)
+        try:
+            yield
+        finally:
+            kept, self._kept = self._kept, None
+            with torch.no_grad():
+                for p, w in kept.items():
+                    p.copy_(w)
+        self._seen = bool(far)
+
+    def _prepare(self) -> None:
+        if self._kept is not None:
+            raise RuntimeError("no step can be made while the parameters are ahead")
+        if not self._seen and any(map(self.looks_ahead, self.param_groups)):
+            raise RuntimeError(
+                "the gradient is to be taken ahead of the weights: call step(closure), or go "
+                "forward and backward inside `with optimizer.ahead():` before step()"
+            )
+        super()._prepare()
+        self._seen = False
