@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="thalweg", description="Gradient descent: race, explain, list, bench.")
+    parser = _Parser(
+        prog="thalweg", description="Gradient descent: race, explain, list, figure, bench."
+    )
     parser.add_argument("--version", action="version", version=f"thalweg {version('thalweg')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
 
@@ -93,6 +95,28 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="the optimizers, the schedules and the problems")
     listing.set_defaults(run=_list)
 
+    figure = commands.add_parser(
+        "figure",
+        help="draw descents: races as films, contours, surfaces, basins, rates, noise",
+        description="Draw descents on a landscape. thalweg figure --list names the figures.",
+    )
+    figure.add_argument("name", metavar="NAME", nargs="?", help="a name from --list")
+    figure.add_argument("--list", action="store_true", help="the figures and the landscapes")
+    figure.add_argument("--optimizers", metavar="NAMES", help="all, or sgd,adam,…, or FILE.py:NAME")
+    figure.add_argument("--landscape", metavar="NAME", help='a name from --list, or "x^2 + 3*y^2"')
+    figure.add_argument("--start", type=_numbers, metavar="X,Y", help="where to begin")
+    figure.add_argument("--steps", type=_whole, metavar="N", help="of each descent")
+    figure.add_argument(
+        "--lr",
+        type=_numbers,
+        metavar="RATE",
+        help="one for all; default: each one's best of a grid",
+    )
+    figure.add_argument(
+        "--out", metavar="PATH", help="FILE.png, .svg, .pdf, .html, .mp4, .gif, or a folder for all"
+    )
+    figure.set_defaults(run=_figure)
+
     bench = commands.add_parser("bench", help="time the steps, beside torch and the memory's speed")
     bench.add_argument("--optimizers", default="all", metavar="NAMES", help="all, or sgd,adam,…")
     bench.add_argument("--models", default="all", metavar="NAMES", help="all, or mlp,resnet50,gpt2")
@@ -110,6 +134,13 @@ def _whole(text: str) -> int:
 
 
 _whole.__name__ = "whole number"  # what argparse calls it in a message
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split(",")))
+
+
+_numbers.__name__ = "list of numbers"
 
 
 def _race(options: argparse.Namespace) -> int:
@@ -205,6 +236,51 @@ def _list(options: argparse.Namespace) -> int:
     print("\nProblems (thalweg race NAME)")
     for p in PROBLEMS.values():
         print(f"  {p.name:<{width}}  {p.title}: {p.score}{f' in {p.unit}' if p.unit else ''}")
+    return 0
+
+
+def _figure(options: argparse.Namespace) -> int:
+    from thalweg.problems.landscapes import LANDSCAPES
+
+    with _lab():
+        from thalweg.report import gallery, pictures
+
+        if options.list:
+            others = ("name", "optimizers", "landscape", "start", "steps", "lr", "out")
+            if any(getattr(options, o) is not None for o in others):
+                raise Mistake("figure --list takes nothing else")
+            width = max(map(len, (*gallery.FIGURES, *LANDSCAPES)))
+            print("Figures (thalweg figure NAME)")
+            for e in gallery.FIGURES.values():
+                print(f"  {e.name:<{width}}  {e.about}")
+            print("\nLandscapes (--landscape NAME)")
+            for f in LANDSCAPES.values():
+                print(f"  {f.name:<{width}}  {f.title}")
+            return 0
+        if options.name is None:
+            raise Mistake("figure needs a NAME: thalweg figure --list has them")
+        optimizers = None if options.optimizers is None else _algorithms(options.optimizers)
+        try:
+            entry, order = gallery.order(
+                options.name,
+                options.landscape,
+                optimizers,
+                options.steps,
+                options.lr,
+                options.start,
+            )
+            paths = pictures.targets(entry.name, options.out, entry.moving)
+            picture = entry.draw(order)
+        except ValueError as e:
+            raise Mistake(str(e)) from None
+        except OSError as e:
+            raise Mistake(f"cannot write {e.filename}: {e.strerror}") from None
+        for path in paths:
+            try:
+                pictures.write(picture, path)
+            except OSError as e:
+                raise Mistake(f"cannot write {path}: {e.strerror}") from None
+            print(path)
     return 0
 
 

@@ -96,7 +96,8 @@ def label_ends(
     axes: Axes, ends: Sequence[tuple[float, float, str, str]], size: float = 10.5
 ) -> None:
     """Names at the right end of lines, moved up and down until none overlaps another; ``ends`` are
-    (x, y, label, colour) in data coordinates. Takes the place of a legend; call :func:`settle` first."""
+    (x, y, label, colour) in data coordinates. Takes the place of a legend. Call :func:`settle`
+    first."""
     if not ends:
         return
     figure: Any = axes.figure

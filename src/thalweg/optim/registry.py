@@ -82,7 +82,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("adopt", "ADOPT", ADOPT, 0.003, "#ad5010"),
         Algorithm("ademamix", "AdEMAMix", AdEMAMix, 0.003, "#794153"),
         Algorithm("lion", "Lion", Lion, 0.001, "#809d69"),
-        Algorithm("adadelta", "Adadelta", Adadelta, 1.0, "#517b50"),
+        Algorithm("adadelta", "Adadelta", Adadelta, 1.0, "#6c0c4a"),
         Algorithm("adamax", "Adamax", Adamax, 0.01, "#a76ef8"),
         Algorithm("asgd", "ASGD", ASGD, 0.3, "#255b7d"),
         Algorithm("nadam", "NAdam", NAdam, 0.003, "#602a28"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import platform
 import re
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from thalweg.lab import Verdict
 from thalweg.lab.verdict import Standing
 from thalweg.report import figures
+from thalweg.report.files import replacing
 from thalweg.theme import FAINT, GREY, GRID, INK, colours, theme
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def write(verdict: Verdict, out: Path, command: str) -> Path:
     apart = {"differences": figures.differences(verdict)} if verdict.differences else {}
     pictures = {**curves, "learning-rate": figures.rates(verdict), **apart}
     for name, figure in pictures.items():
-        _replace(out / f"{name}.png", _png(figure))
+        with replacing(out / f"{name}.png") as new:
+            new.write_bytes(_png(figure))
 
     environment = Environment(
         loader=PackageLoader("thalweg.report", "."), autoescape=True, undefined=StrictUndefined,
@@ -100,7 +101,8 @@ def write(verdict: Verdict, out: Path, command: str) -> Path:
         f"Python {platform.python_version()} on {platform.machine()}",
         ink=INK, faint=FAINT, grid=GRID, grey=GREY,
     )  # fmt: skip
-    _replace(out / PAGE, page.encode())
+    with replacing(out / PAGE) as new:
+        new.write_bytes(page.encode())
     return out / PAGE
 
 
@@ -128,15 +130,6 @@ def _svg(figure: Figure, name: str) -> Any:
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(href="|url\()#', rf"\g<1>#{name}-", text)
     return Markup(text)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def score(x: float, unit: str) -> str:
