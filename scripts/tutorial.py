@@ -101,9 +101,16 @@ def execute(text: Path) -> tuple[nbformat.NotebookNode, float]:
         except nbclient.exceptions.CellExecutionError as e:
             raise Failed(f"{text.relative_to(TEXT)}: {e}") from None
     for cell in notebook.cells:
+        whole: list[Any] = []  # what a cell prints arrives in pieces
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":
                 raise Failed(f"{text.relative_to(TEXT)} said on standard error:\n{output.text}")
+            if whole and output.get("name") == whole[-1].get("name") == "stdout":
+                whole[-1].text += output.text
+            else:
+                whole.append(output)
+        if whole:
+            cell.outputs = whole
     return notebook, time.perf_counter() - start
 
 
