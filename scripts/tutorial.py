@@ -83,6 +83,9 @@ def title(text: Path) -> str:
 def execute(text: Path) -> tuple[nbformat.NotebookNode, float]:
     """The notebook with its outputs, and the seconds that it took."""
     notebook = jupytext.read(text)
+    for cell in notebook.cells:
+        if cell.source.startswith("%%"):  # what jupytext makes of a fence in another language
+            raise Failed(f"{text.relative_to(TEXT)} would run a shell: fence it as `text`")
     notebook.metadata["kernelspec"] = {
         "name": "python3",
         "display_name": "Python 3",

@@ -185,6 +185,7 @@ PROOFS = (  # formula, box of every variable, convex, concave
     ("3", BOX, 1, 1), ("x/2 - 3", BOX, 1, 1), ("x*x", BOX, 1, 0), ("(x-y)^2", BOX, 1, 0),
     ("x^2 - y^2", BOX, 0, 0), ("x*y", BOX, 0, 0), ("-(x*x) - y*y + x*y", BOX, 0, 1),
     ("x^2 - x*y + y^2 + exp(x)", BOX, 1, 0), ("x^2 - 3*x*y + y^2 + exp(x)", BOX, 0, 0),
+    ("x^2 + y^2 + 0*x*y", BOX, 1, 0), ("y^2 + 0*log(x)", BOX, 0, 0),
     ("x^2 + 2*x*y + y^2", BOX, 1, 0), ("x^2 + 2.0000000000000004*x*y + y^2", BOX, 0, 0),
     ("(x+y)^4 - x", BOX, 1, 0), ("(x^2+1)^2", BOX, 1, 0), ("(x^2-1)^2", BOX, 0, 0),
     ("(x^2)^2", BOX, 1, 0), ("x^3", BOX, 0, 0), ("x^3", ABOVE, 1, 0), ("x^3", BELOW, 0, 1),

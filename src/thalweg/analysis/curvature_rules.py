@@ -115,10 +115,11 @@ class _Reader:
         return UNKNOWN  # where, comparisons, atan2
 
     def product(self, args: Sequence[Expression]) -> Facts:
-        k, total = 1.0, None
+        k, total, zero = 1.0, None, False
         for arg in args:
             if not _varies(arg):
-                k *= float(evaluate(arg, {}))
+                factor = float(evaluate(arg, {}))
+                k, zero = k * factor, zero or factor == 0
             elif total is None:
                 total = self.facts(arg)
             else:
@@ -127,6 +128,8 @@ class _Reader:
                 q = None if both[0] is None or both[1] is None else both[0].times(both[1])
                 total = _quadratic(q, intervals.multiply(total.range, other.range))
         assert total is not None
+        if zero and (total.quadratic is not None or all(map(math.isfinite, total.range))):
+            return _constant(0.0)  # not where something infinite is multiplied
         return total.scaled(k) if math.isfinite(k) and k != 0 else UNKNOWN
 
     def exponential(self, base: float, exponent: Expression) -> Facts:
