@@ -42,6 +42,18 @@ def main() -> None:
     torch.testing.assert_close(steps["fused"], steps["plain"])
     torch.testing.assert_close(steps["plain"], torch.full((64,), 1 - 0.1 * 0.01 - 0.1))
 
+    from thalweg.analysis import critical_point
+    from thalweg.problems.landscapes import landscape
+    from thalweg.schedules import attach, cosine
+
+    w = torch.nn.Parameter(torch.ones(1))
+    scheduler = attach(optim.SGD([w], lr=0.1), cosine(10))
+    scheduler.jump(5)
+    assert scheduler.get_last_lr() == [0.1 * cosine(10)(5)]
+    assert critical_point(landscape("rosenbrock"), [1, 1]).verdict == "minimum"
+    loaded = sorted(heavy & sys.modules.keys() - {"llvmlite"})
+    assert not loaded, f"schedules, landscapes or analysis load {loaded}"
+
     version = importlib.metadata.version("thalweg")
     newest = re.search(r"^## \[?([\d.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest, "CHANGELOG.md has no version"

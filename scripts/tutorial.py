@@ -97,7 +97,10 @@ def execute(text: Path) -> tuple[nbformat.NotebookNode, float]:
             notebook,
             timeout=SECONDS,
             resources={"metadata": {"path": str(text.parent)}},
-            extra_arguments=["--log-level=ERROR"],  # it warns that TCP on this host can be read
+            extra_arguments=[
+                "--log-level=ERROR",  # it warns that TCP on this host can be read
+                "--InlineBackend.figure_format=retina",
+            ],
         )
         try:
             client.execute()
