@@ -106,9 +106,14 @@ def execute(text: Path) -> tuple[nbformat.NotebookNode, float]:
             client.execute()
         except nbclient.exceptions.CellExecutionError as e:
             raise Failed(f"{text.relative_to(TEXT)}: {e}") from None
+    section = title(text)
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            section = ([section, *re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE)])[-1]
         whole: list[Any] = []  # what a cell prints arrives in pieces
         for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.metadata.setdefault("image/png", {})["alt"] = f"Figure: {section}"
             if output.get("name") == "stderr":
                 raise Failed(f"{text.relative_to(TEXT)} said on standard error:\n{output.text}")
             if whole and output.get("name") == whole[-1].get("name") == "stdout":
