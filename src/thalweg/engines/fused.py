@@ -133,7 +133,10 @@ class FusedBatch:
         self.contents = [x for d in self.dicts for x in d.values()]
         self._set("count tensor", self.sizes)
         groups = sorted({s.group for s in slots})
-        self.groups = {g: [i for i, s in enumerate(slots) if s.group == g] for g in groups}
+        self.groups = {
+            g: slice(None) if len(groups) == 1 else [i for i, s in enumerate(slots) if s.group == g]
+            for g in groups
+        }
         self.known: dict[int, Values] = {}
         self.coefficients = [
             np.zeros((len(slots), max(1, p.coefficients)), dtype=wide) for p in self.kernel.passes
@@ -245,14 +248,16 @@ class FusedBatch:
             together(lambda: p.sweep(address), threads)
 
     def _fill(self, values: Mapping[int, Values], everything: int) -> None:
-        """Bring the table's hyperparameters up to date; unchanged groups cost one comparison."""
+        """Bring the table's hyperparameters up to date; unchanged groups cost one comparison, and
+        a number that a schedule moves one write."""
         self._set("count all", everything)
         for group, rows in self.groups.items():
-            h = values[group]
-            if self.known.get(group) is not h:
+            h, known = values[group], self.known.get(group, {})
+            if h is not known:
                 self.known[group] = h
                 for name in self.hyperparameters:
-                    self.table[self.column[name], rows] = h[name]
+                    if h[name] != known.get(name):
+                        self.table[self.column[name], rows] = h[name]
 
     def _set(self, name: str, value: Any) -> None:
         if name in self.column:

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from thalweg.optim.groups import Group
 from thalweg.optim.model_link import Followers, follow
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.moving import Moving
 from thalweg.optim.options import Common, check_choice
 
 
-class AveragingOptimizer(Optimizer):
+class AveragingOptimizer(Moving):
     """Base of optimizers whose rule has the views "averaged" and "training". The parameters hold
     the training weights until ``eval()``, and the averaged ones until ``train()``.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from thalweg.engines import compiled, fused
-from thalweg.engines.base import Batch, Slot, Work, drive
+from thalweg.engines.base import Batch, Slot, Work
 from thalweg.engines.plain import PlainBatch
 from thalweg.optim.groups import Group
 from thalweg.optim.options import engine_of
@@ -74,21 +74,6 @@ class Choosing(Stateful):
                 f'engine="{group["engine"]}" cannot step {self._name(p)}: its gradient is sparse'
             )
         return "plain"
-
-    def _move(self, move: Rule, params: Iterable[Tensor]) -> None:
-        """Replace weights by what a rule without a gradient makes of them and of the state."""
-        chosen = set(map(id, params))
-        values: dict[int, Values] = {}
-        slots = []
-        for i, group in enumerate(self.param_groups):
-            self._check(group)
-            values[i] = self.hyperparameters(group)
-            graph = move.trace(values[i])
-            for p in group["params"]:
-                if id(p) in chosen:
-                    state = {key: self.state[p][key] for key in move.state.values()}
-                    slots.append((Slot(p, i, state), self._refuse(p, group), graph, False))
-        drive([batch.run(values, 0) for batch in batches(move, slots)])
 
 
 def batches(rule: Rule, slots: Iterable[tuple[Slot, str, Graph, bool]]) -> list[Batch]:

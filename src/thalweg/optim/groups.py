@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -23,6 +24,9 @@ class Groups(torch.optim.Optimizer):
     flags: ClassVar[Mapping[str, tuple[Any, ...]]] = {}  # options that choose a form of the rule
     # Options that are several numbers, and the rule's names for them; betas need not be named here.
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # Numeric options of which `hyperparameters` makes more than their own, or whose value `_check`
+    # compares; other numbers it may ask only whether they are zero.
+    linked: ClassVar[tuple[str, ...]] = ()
     # Options that speak of all parameters together.
     united: ClassVar[tuple[str, ...]] = ("max_grad_norm", "check_finite")
     eager: ClassVar[bool] = False  # whether torch allocates this one's state at construction
@@ -51,9 +55,7 @@ class Groups(torch.optim.Optimizer):
             raise ValueError(
                 f"differentiable=True cannot be honoured by {type(self).__name__}: {reason}"
             )
-        numbers = self._numbers(group)
-        for name, called, _ in self._given(group):
-            check(called, numbers[name], self.domains[name])
+        self._numbers(group, self._numeric)
 
     def _agree(self) -> None:
         """Options that speak of all parameters together must be the same in all groups."""
@@ -66,33 +68,52 @@ class Groups(torch.optim.Optimizer):
                         f"group and {group[name]!r} in another"
                     )
 
-    def _given(self, group: Group) -> Iterator[tuple[str, str, Any]]:
-        """The group's numeric hyperparameters: the rule's name, what messages call it, the value.
-        Options that are several numbers are taken apart."""
+    @cached_property
+    def _numeric(self) -> dict[str, tuple[str, ...] | None]:
+        """The numeric options; of those that are several numbers, the rule's names for them."""
         betas = (d for d in self.domains if d.startswith("beta") and d not in self.defaults)
         parts = {"betas": tuple(betas), **self.parts}
-        for name in self.defaults:
-            if name in parts:
-                names, given = parts[name], group[name]
-                if not isinstance(given, tuple | list) or len(given) != len(names):
-                    raise ValueError(f"{name} must be {len(names)} numbers, not {given!r}")
-                for i, (part, value) in enumerate(zip(names, given, strict=True)):
-                    yield part, f"{name}[{i}]", value
-            elif name in self.domains:
-                yield name, name, group[name]
+        return {n: parts.get(n) for n in self.defaults if n in parts or n in self.domains}
 
-    def _numbers(self, group: Group) -> dict[str, float | None]:
-        """The group's numeric hyperparameters by the rule's names."""
+    def _given(self, group: Group, options: Iterable[str]) -> Iterator[tuple[str, str, Any]]:
+        """Numeric hyperparameters of a group: the rule's name, what messages call it, the value.
+        Options that are several numbers are taken apart."""
+        for name in options:
+            names, given = self._numeric[name], group[name]
+            if names is None:
+                yield name, name, given
+                continue
+            if not isinstance(given, tuple | list) or len(given) != len(names):
+                raise ValueError(f"{name} must be {len(names)} numbers, not {given!r}")
+            for i, (part, value) in enumerate(zip(names, given, strict=True)):
+                yield part, f"{name}[{i}]", value
+
+    def _numbers(self, group: Group, options: Iterable[str]) -> dict[str, float | None]:
+        """What some of a group's numeric options are by the rule's names; raises for what is no
+        number or out of range."""
         return {
-            name: None if value is None and self.domains[name].optional else number(called, value)
-            for name, called, value in self._given(group)
+            name: check(
+                called,
+                None if value is None and domain.optional else number(called, value),
+                domain,
+            )
+            for name, called, value in self._given(group, options)
+            for domain in (self.domains[name],)
         }
+
+    def _moved(self, group: Group, before: Mapping[str, Any]) -> Values | None:
+        """The hyperparameters of changed options, which are given as they were; None if more than
+        these numbers may have to change, which no schedule's course asks for."""
+        for name, value in before.items():
+            if name not in self._numeric or name in self.linked or not _alike(value, group[name]):
+                return None
+        return self._numbers(group, before)
 
     def hyperparameters(self, group: Group) -> Values:
         """A group's options by the rule's names: numbers as doubles, switches as they are."""
         clip = group["max_grad_norm"]
         return {
-            **self._numbers(group),
+            **self._numbers(group, self._numeric),
             **{name: group[name] for name in (*self.flags, "maximize", "cautious")},
             "max_grad_norm": None if clip is None else number("max_grad_norm", clip),
             **dict(zip(("bounds_low", "bounds_high"), limits(group["bounds"]), strict=True)),
@@ -100,7 +121,7 @@ class Groups(torch.optim.Optimizer):
 
     def particulars(self, p: Tensor, group: Group) -> Values:
         """What a rule is told of one parameter beside its group's options: what depends on its
-        shape or dtype."""
+        shape or dtype, and perhaps on options that are no numbers, or None."""
         del p, group
         return {}
 
@@ -118,3 +139,12 @@ class Groups(torch.optim.Optimizer):
                         return f"parameter {group['param_names'][k]!r} (shape {shape})"
                     return f"parameter {k} of group {i} (shape {shape})"
         raise KeyError("not a parameter of this optimizer")
+
+
+def _alike(x: Any, y: Any) -> bool:
+    """Whether two values of a numeric option make the same graph: plain numbers, and both zero or
+    neither."""
+    if isinstance(x, tuple) and isinstance(y, tuple):
+        return len(x) == len(y) and all(map(_alike, x, y))
+    plain = all(isinstance(v, float | int) and not isinstance(v, bool) for v in (x, y))
+    return plain and bool(x) == bool(y)

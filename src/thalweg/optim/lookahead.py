@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from thalweg.optim.groups import Group
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.moving import Moving
 
 
-class LookingAhead(Optimizer):
+class LookingAhead(Moving):
     """Base of optimizers whose rule has a move ``ahead``: where a group's options ask for it, the
     closure given to ``step`` finds the parameters there; behind it they hold, bit by bit, what they
     held before, and the step goes from there."""
@@ -36,8 +36,9 @@ class LookingAhead(Optimizer):
         needed = set(self.rule.ahead.state.values())
         moving = [p for p in far if needed <= self.state.get(p, {}).keys()]
         with torch.no_grad():
-            self._kept = {p: p.detach().clone() for p in moving}
+            kept = {p: p.clone() for p in moving}
             self._move(self.rule.ahead, moving)
+            self._kept = kept
         try:
             yield
         finally:

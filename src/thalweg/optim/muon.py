@@ -147,6 +147,7 @@ class Muon(Optimizer):
         "ns_coefficients": ("ns_a", "ns_b", "ns_c"),
         "adamw_betas": ("adamw_beta1", "adamw_beta2"),
     }
+    linked = ("weight_decay", "adamw_weight_decay", "adamw_lr_ratio")
     flags = {
         "nesterov": (False, True),
         "adjust_lr_fn": (None, "original", "match_rms_adamw"),

@@ -41,6 +41,7 @@ class Optimizer(Choosing):
     def _forget(self) -> None:
         """Drop all that is derived from groups and state; the next step derives it anew."""
         self.batches: list[Batch] = []
+        self._built = False  # whether the batches fit the options as they were last looked at
         self._params: list[Tensor] = []  # in order, as the batches were made for them
         self._states: list[Any] = []  # likewise
         self._waiting: list[Tensor] = []  # those among them that have had no gradient yet
@@ -49,6 +50,7 @@ class Optimizer(Choosing):
         # A place is a group's parameters for which all values are the same.
         self._places: dict[tuple[Any, ...], int] = {}
         self._place: dict[Tensor, int] = {}
+        self._within: dict[int, list[int]] = {}  # by group: its places
         self._values: dict[int, Values] = {}  # by place
         self._graphs: dict[int, Graph] = {}  # likewise
 
@@ -69,28 +71,39 @@ class Optimizer(Choosing):
             for p in group["params"]:
                 self._allocate(p, group, self.rule.trace(self.values(p, group)))
 
-    def _refresh(self) -> bool:
-        """Read the groups' options; False if a batch must be made anew for them."""
-        same = True
+    def _refresh(self) -> None:
+        """Read the groups' options; batches that do not fit them any more are forgotten."""
+        changes = []
         for i, group in enumerate(self.param_groups):
             now = [group[name] for name in self.defaults]
             before = self._options.get(i)
             # A tensor or a list may have been written to in place: it is read at every step.
-            if before is not None and all(map(is_, now, before)) and i not in self._changeable:
+            settled = before is not None and i not in self._changeable
+            if settled and all(map(is_, now, before or ())):
+                continue
+            changed = {
+                n: x
+                for n, x, y in zip(self.defaults, before or (), now, strict=False)
+                if x is not y
+            }
+            moved = self._moved(group, changed) if settled else None
+            if moved is None:
+                self._check(group)
+            changes.append((i, group, now, changed, moved))
+        if changes:
+            self._agree()
+        for i, group, now, changed, moved in changes:  # all are as they should be
+            self._options[i] = now
+            if moved is not None:
+                for place in self._within[i]:
+                    self._values[place] = {**self._values[place], **moved}
                 continue
             self._changeable.discard(i)
             if any(isinstance(x, Tensor | list) for o in now for x in (o, *_flat(o))):
                 self._changeable.add(i)
-            self._check(group)
-            self._agree()
-            same &= self._sort(i, group)
-            if before is not None:
-                changed = [
-                    n for n, x, y in zip(self.defaults, now, before, strict=True) if x is not y
-                ]
-                same &= not any(n in DEFAULTS and n != "max_grad_norm" for n in changed)
-            self._options[i] = now
-        return same
+            executed = any(n in DEFAULTS and n != "max_grad_norm" for n in changed)
+            if not self._sort(i, group) or executed:
+                self._built = False
 
     def _sort(self, i: int, group: Group) -> bool:
         """Tell what each of a group's parameters is stepped with; False if a graph is not what it
@@ -102,12 +115,19 @@ class Optimizer(Choosing):
             place = self._places.setdefault((i, *own.items()), len(self._places))
             same &= self._place.get(p) == place
             self._place[p], new[place] = place, own
+        self._within[i] = list(new)
         for place, own in new.items():
             self._values[place] = {**values, **own}
             graph = self.rule.trace(self._values[place])
             same &= graph is self._graphs.get(place)
             self._graphs[place] = graph
         return same
+
+    def _sort_new(self) -> None:
+        """Sort the groups that have been given other parameters by hand."""
+        for i, group in enumerate(self.param_groups):
+            if any(p not in self._place for p in group["params"]):
+                self._sort(i, group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients, or fill them with zeros."""
@@ -189,8 +209,9 @@ class Optimizer(Choosing):
     def _prepare(self) -> None:
         """Make batches that fit parameters, gradients and options as they are now."""
         params = [p for g in self.param_groups for p in g["params"]]
+        self._refresh()
         fits = (
-            self._refresh()
+            self._built
             and _same(self._params, params)
             and _same(self._states, self.state.values())
             and all(p.grad is None for p in self._waiting)
@@ -198,12 +219,11 @@ class Optimizer(Choosing):
             and all([b.collect() for b in self.batches])  # noqa: C419
         )
         if not fits:
+            self._built = False  # until all that can be wrong has been looked at
             self._build(params)
 
     def _build(self, params: list[Tensor]) -> None:
-        for i, group in enumerate(self.param_groups):
-            if any(p not in self._place for p in group["params"]):
-                self._sort(i, group)
+        self._sort_new()
         chosen = [
             (p, self._place[p], group, self._engine(p, group, self._values[self._place[p]]))
             for group in self.param_groups
@@ -220,7 +240,7 @@ class Optimizer(Choosing):
             raise AssertionError("a batch does not fit the parameters it was just made for")
         stepped = {id(p) for p, *_ in chosen}
         self._waiting = [p for p in params if id(p) not in stepped]
-        self._params, self._states = params, list(self.state.values())
+        self._params, self._states, self._built = params, list(self.state.values()), True
 
 
 # torch wraps every step in a profiler's range, which takes longer than a small model's update. Here

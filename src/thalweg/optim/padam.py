@@ -97,6 +97,7 @@ class Padam(Optimizer):
         "weight_decay": NON_NEGATIVE,
         "partial": Interval(0.0, 0.5),
     }
+    linked = ("partial",)
     flags = {"amsgrad": (False, True)}
 
     def __init__(

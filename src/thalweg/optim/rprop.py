@@ -88,6 +88,7 @@ class Rprop(Optimizer):
         "weight_decay": NON_NEGATIVE,
     }
     parts = {"etas": ("eta_minus", "eta_plus"), "step_sizes": ("step_min", "step_max")}
+    linked = ("etas", "step_sizes")
 
     def __init__(
         self,

@@ -187,6 +187,7 @@ class SOAP(Optimizer):
         "precondition_frequency": Interval(1.0, whole=True),
         "max_precond_dim": Interval(0.0, whole=True),
     }
+    linked = ("betas", "shampoo_beta")
     flags = {
         "merge_dims": (False, True),
         "precondition_1d": (False, True),

@@ -87,7 +87,7 @@ class Sides:
                 continue
             n, before = math.prod(lengths), math.prod(self.lengths[: run[0]])
             slices = x.reshape(before, n, -1) if x.numel() else x.new_zeros(1, n, 1)
-            whole = gram(slices.transpose(0, 1).reshape(n, -1))
+            whole = gram(slices.transpose(0, 1).flatten(1))
             for k in range(len(run)):  # what is summed over is the diagonal of the other sides
                 a, b = math.prod(lengths[:k]), math.prod(lengths[k + 1 :])
                 one = whole.view(a, lengths[k], b, a, lengths[k], b)

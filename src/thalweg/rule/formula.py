@@ -153,7 +153,8 @@ class _Latex:
                 return rf"\left|{x[0]}\right|"
             case "where":
                 return rf"\begin{{cases}}{x[1]} & {x[0]}\\{x[2]} & \text{{otherwise}}\end{{cases}}"
-        return rf"\operatorname{{{word}}}\left({', '.join(x)}\right)"
+        name = word.replace("_", r"\_")
+        return rf"\operatorname{{{name}}}\left({', '.join(x)}\right)"
 
     def total(self, x: str, scope: str) -> str:
         return rf"\sum_{{\mathrm{{{scope}}}}} {x}"
@@ -274,7 +275,7 @@ class _Writer:
             case "total":
                 return style.total(write(0, _PRODUCT), node.scope), _PRODUCT
             case "count":
-                return f"n_{node.scope}", _ATOM
+                return f"n_{node.scope}" if style.flat else rf"n_{{\mathrm{{{node.scope}}}}}", _ATOM
             case "matrix" if node.word is not None:
                 op, args = node.word.name, args[: len(args) - len(node.word.keywords)]
         if op in _COMPARISONS:
