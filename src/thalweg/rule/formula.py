@@ -121,6 +121,7 @@ class _Latex:
         stem, digits = re.fullmatch(r"(.*?)(\d*)", name).groups()  # type: ignore[union-attr]
         stem, _, rest = stem.partition("_")
         stem = _LATEX.get(stem, stem if len(stem) == 1 else rf"\mathrm{{{stem}}}")
+        rest = rest.replace("_", r"\_")
         below = digits or (rf"\mathrm{{{rest}}}" if rest else "")
         return stem + (f"_{{{below}}}" if below else "")
 
