@@ -103,8 +103,8 @@ def how(f: Landscape, found: Sequence[Run], rate: float | None) -> str:
         (STRIDE, "lowest loss at the end") if f.minima else (STRIDE_DOWN, "fastest way out")
     )
     words = (
-        f"Each at the learning rate with the {aim} and no step longer than 1/{parts} of the "
-        "landscape's diagonal; of decades from 10⁻⁴ to 10², then the half decades beside the best"
+        f"Each at its best rate from 10⁻⁴ to 10² (decades, then half decades): {aim}, no step over "
+        f"1/{parts} of the diagonal"
     )
     if len(found) > FEW:
         return words + "."
