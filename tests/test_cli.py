@@ -15,6 +15,7 @@ import pytest
 
 from thalweg import cli
 from thalweg.lab import bench
+from thalweg.lab.contender import PACES
 from thalweg.optim.registry import ALGORITHMS
 from thalweg.problems import PROBLEMS
 
@@ -116,6 +117,13 @@ def test_ctrl_c_leaves_a_race_that_goes_on(tmp_path):
     found = re.search(r"(\d+) of 27 trainings were already there", done.stdout)
     assert found is not None
     assert 0 < int(found[1]) < 27
+
+
+def test_the_help_of_race_names_the_schedules(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["race", "--help"])
+    said = "".join(capsys.readouterr().out.split())  # names, too, are broken at line ends
+    assert f"all,or{','.join(PACES)},orFILE.py:NAME" in said
 
 
 def test_list_names_everything(capsys):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,7 +33,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except Mistake as e:
@@ -43,6 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """``--start -1,2`` as ``--start=-1,2``: argparse takes ``-1,2`` for an option."""
+    words = list(arguments)
+    for i in reversed(range(len(words) - 1)):
+        if words[i] in ("--start", "--lr") and re.match(r"-[\d.]", words[i + 1]):
+            words[i : i + 2] = ["=".join(words[i : i + 2])]
+    return words
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,7 +80,11 @@ def _parser() -> argparse.ArgumentParser:
         "--schedule",
         default=(),
         metavar="NAMES",
-        help="race each optimizer under each: all, or constant,cosine,…, or FILE.py:NAME",
+        # Spelled out, because lab.contender, which has them, imports torch.
+        help="race each optimizer under each: all, or "
+        "constant, linear, cosine, warmup-cosine, one-cycle, wsd, multi-step, exponential, "
+        "inverse-time, plateau, or FILE.py:NAME; those named but plateau are stretched over the "
+        "whole training",
     )
     race.add_argument("--seeds", type=_whole, default=3, metavar="N", help="default: 3")
     race.add_argument(
@@ -104,7 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     figure.add_argument("--list", action="store_true", help="the figures and the landscapes")
     figure.add_argument("--optimizers", metavar="NAMES", help="all, or sgd,adam,…, or FILE.py:NAME")
     figure.add_argument("--landscape", metavar="NAME", help='a name from --list, or "x^2 + 3*y^2"')
-    figure.add_argument("--start", type=_numbers, metavar="X,Y", help="where to begin")
+    figure.add_argument(
+        "--start", type=_numbers, metavar="X,Y", help="where to begin; a formula's: -3.75,3"
+    )
     figure.add_argument("--steps", type=_whole, metavar="N", help="of each descent")
     figure.add_argument(
         "--lr",
@@ -207,7 +223,10 @@ def _explain(options: argparse.Namespace) -> int:
         raise Mistake("explain takes one optimizer or schedule: thalweg list names them")
     try:
         if ".py:" not in name:
-            name = known("optimizer or schedule", name, (*ALGORITHMS, *SCHEDULES))
+            names = (*ALGORITHMS, *SCHEDULES)
+            alike = {n.replace("-", "_"): n for n in names}  # a race has one-cycle
+            name = alike.get(name.lower().replace("-", "_"), name)
+            name = known("optimizer or schedule", name, names)
         if name in SCHEDULES:
             schedule = explain_schedule.explain(name)
             print(schedule.latex if options.latex else schedule)

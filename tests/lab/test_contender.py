@@ -28,6 +28,11 @@ def test_each_reaches_one_and_never_more_or_less_than_nothing(name, steps):
     assert (values > 0).all() or name == "one-cycle"
 
 
+@pytest.mark.parametrize("name", ["one_cycle", "One-Cycle", "ONE_CYCLE"])
+def test_hyphens_underscores_and_capitals_are_as_good(name):
+    assert plan("digits", "sgd", schedules=name) == plan("digits", "sgd", schedules="one-cycle")
+
+
 def test_each_optimizer_runs_under_each_schedule():
     p = plan("digits", "momentum,adam", seeds=2, rates=3, schedules="cosine, constant")
     assert [a.title for a in p.algorithms] == [

@@ -55,7 +55,7 @@ def test_cosine_as_it_is_printed(capsys):
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("cosin", "cosine"), ("warm-restarts", "warm_restarts"), ("multistep", "multi_step"),
+    [("cosin", "cosine"), ("warm-restart", "warm_restarts"), ("multistep", "multi_step"),
      ("adamv", "adam"), ("platau", "plateau")],
 )  # fmt: skip
 def test_an_unknown_name_suggests_a_near_one(name, near, capsys):
@@ -65,8 +65,20 @@ def test_an_unknown_name_suggests_a_near_one(name, near, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("one-cycle", "one_cycle"), ("Warm-Restarts", "warm_restarts"), ("COSINE", "cosine"),
+     ("schedule_free_SGD", "schedule-free-sgd")],
+)  # fmt: skip
+def test_hyphens_underscores_and_capitals_are_as_good(name, meant, capsys):
+    said = [(cli.main(["explain", n]), capsys.readouterr().out) for n in (name, meant)]
+    assert said[0] == said[1]
+    assert said[0][0] == 0
+
+
 def test_no_name_means_two_things():
-    assert not {*SCHEDULES} & {*ALGORITHMS}
+    names = [n.replace("-", "_") for n in (*SCHEDULES, *ALGORITHMS)]
+    assert len({*names}) == len(names)
 
 
 def test_list_has_a_line_for_each(capsys):

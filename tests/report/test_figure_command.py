@@ -38,6 +38,8 @@ def test_the_list_names_every_figure_and_landscape(capsys):
         (["noise", "--out", "new"], ["new/noise.png", "new/noise.svg", "new/noise.pdf"]),
         (["saddle-race", "--out", "a.html"], ["a.html"]),
         (["contours", "--landscape", "x^2 + y^2", "--start", "1,-2", "--out", "f.pdf"], ["f.pdf"]),
+        (["contours", "--start", "-1.2,1"], ["contours.png"]),
+        (["contours", "--landscape", "x^2 + 3*y^2"], ["contours.png"]),
     ],
     ids=str,
 )  # fmt: skip
@@ -63,6 +65,13 @@ def test_the_path_decides_the_format(arguments, files, capsys, tmp_path):
         (["contours", "--steps", "0"], "--steps: must be at least 1, not 0"),
         (["contours", "--lr", "-1"], "lr must be finite and above 0, not -1.0"),
         (["contours", "--lr", "fast"], "--lr: invalid list of numbers value: 'fast'"),
+        (["contours", "--lr", "-1,2"], "lr must be finite and above 0, not -1.0"),
+        (
+            ["contours", "--start", "-5,-.5"],
+            "start must be a point in [-2, 2] × [-1, 3], not (-5, ",
+        ),
+        (["contours", "--start", "--list"], "--start: expected one argument"),
+        (["contours", "--start"], "--start: expected one argument"),
         (["contours", "--start", "5,5"], "start must be a point in [-2, 2] × [-1, 3], not (5, 5)"),
         (["basins", "--optimizers", "adam"], "optimizers has no meaning for basins"),
         (["contours", "--out", "a.jpg"], "out must end in one of .png .svg .pdf for a figure"),

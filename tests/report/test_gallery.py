@@ -68,6 +68,15 @@ def test_a_formula_is_a_landscape():
     entry.draw(order)
 
 
+@pytest.mark.parametrize(
+    ("name", "formula", "start"),
+    [("contours", "x^2 + 3*y^2", (-3.75, 3)), ("loss", "x^2 + y^2 + z^2", (-3.75, 3, -3.75))],
+)
+def test_a_formula_begins_aside(name, formula, start):
+    _, order = gallery.order(name, formula)
+    assert order.start == pytest.approx(start, abs=1e-12)
+
+
 def test_a_landscape_has_its_own_start():
     _, order = gallery.order("contour-race", "himmelblau")
     assert order.start == LANDSCAPES["himmelblau"].starts[0]
@@ -79,7 +88,10 @@ def test_a_landscape_has_its_own_start():
         ({"name": "contour"}, "did you mean 'contours'"),
         ({"name": "contours", "on": "rosenbrok"}, "did you mean 'rosenbrock'"),
         ({"name": "contours", "on": "x^2 +", "start": (1, 1)}, "character 6"),
-        ({"name": "contours", "on": "x^2 + y^2"}, "start must be given"),
+        (
+            {"name": "contours", "on": "log(x) + y"},
+            r"log\(x\) \+ y, as --start X,Y: .* \(-3.75, 3\)",
+        ),
         ({"name": "contours", "on": "helical-valley"}, "2 variables for contours"),
         ({"name": "basins", "on": "powell-singular"}, "2 variables for basins"),
         ({"name": "contours", "start": (9, 9)}, r"start must be a point in \[-2, 2\]"),

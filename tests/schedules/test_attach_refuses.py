@@ -8,10 +8,11 @@ import torch
 from optim.training import assert_same, snapshot, tensors
 from schedules.driven import rates, two_groups, walk
 from thalweg import optim
-from thalweg.schedules import cosine
+from thalweg.schedules import constant, cosine, linear, plateau
 from thalweg.schedules.attach import attach
 
 C = cosine(9)
+SPILT = constant(1e300) * 1e300  # infinite
 BAD = {
     "optimizer": (lambda o: attach(None, C), TypeError, "optimizer must be a torch.optim.Opt"),
     "a function": (lambda o: attach(o, lambda t: 0.9**t), TypeError, "schedule must be a schedule"),
@@ -38,6 +39,15 @@ BAD = {
     "text": (lambda o: attach(o, C, momentum="0.9"), TypeError, "momentum must be a number"),
     "one beta": (lambda o: attach(adam(), C, betas=C), ValueError, "betas is 2 numbers"),
     "three betas": (lambda o: attach(adam(), C, betas=(C,) * 3), ValueError, "betas is 2 numbers"),
+    "below 0": (
+        lambda o: attach(o, linear(-1, 1, 4)), ValueError, r"lr .* at least 0, not -0.1, .* step 0",
+    ),
+    "below 0 of one": (
+        lambda o: attach(o, [C, linear(-1, 1, 4)]), ValueError, r"not -0.02.* lr of group 1",
+    ),
+    "infinite": (
+        lambda o: attach(o, None, momentum=SPILT), ValueError, "momentum must be finite, not inf",
+    ),
     "a beta's text": (lambda o: attach(adam(), C, betas=("a", 1)), TypeError, r"betas\[0\] must"),
 }  # fmt: skip
 
@@ -73,6 +83,35 @@ def test_what_is_no_step_changes_nothing(call, kind, message):
     with pytest.raises(kind, match=message):
         call(scheduler)
     assert (scheduler.state_dict(), rates(scheduler.optimizer)) == before
+
+
+FALLING = linear(1, -1, 4)  # 0 at step 2, -0.5 at step 3
+SPILLS = {
+    "torch's": (torch.optim.SGD, FALLING, {}, "-0.05.* step 3 under lin.* lr of group 0"),
+    "one of two": (optim.SGD, [C, FALLING], {"momentum": linear(0, 0.9, 9)}, "-0.01.* group 1"),
+    "infinite": (optim.SGD, constant().until(3).then(SPILT), {}, "at least 0, not inf"),
+    "a beta": (optim.Adam, C, {"betas": (None, constant(0.9).until(3).then(SPILT))}, "betas must"),
+    "not a number": (
+        optim.SGD,
+        C,
+        {"momentum": constant(0.5).until(3).then(SPILT * 0.0)},
+        "momentum must be .* not nan",
+    ),
+    "beside a plateau": (optim.SGD, [plateau(patience=0), FALLING], {}, "-0.01.* group 1"),
+}
+
+
+@pytest.mark.parametrize(("make", "schedule", "others", "message"), SPILLS.values(), ids=SPILLS)
+def test_what_no_rate_or_option_can_be_is_refused_at_its_step(make, schedule, others, message):
+    optimizer = two_groups(make)
+    scheduler = attach(optimizer, schedule, **others)
+    step = scheduler.step if "plateau" not in repr(schedule) else lambda: scheduler.step(1.0)
+    step(), step()
+    before, state = snapshot(optimizer), scheduler.state_dict()
+    with pytest.raises(ValueError, match=message):
+        step()
+    assert_same(before, snapshot(optimizer))
+    assert scheduler.state_dict() == state
 
 
 def test_an_optimizer_without_a_rate_is_refused():

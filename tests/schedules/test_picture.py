@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,3 +87,9 @@ def test_everything_can_be_drawn(schedule):
     lines = sketch(schedule).splitlines()
     assert len(lines) == 10
     assert dots("\n".join(lines)).any(axis=0).all()
+
+
+def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ModuleNotFoundError, match=r"matplotlib: pip install 'thalweg\[lab\]'"):
+        cosine(3).plot()

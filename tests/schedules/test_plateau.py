@@ -170,7 +170,7 @@ def test_takes_a_loss_as_it_comes(loss):
 
 
 NO_METRIC = {
-    "none": (lambda s: s.step(), TypeError, r"metric is missing: .* step\(metric\)"),
+    "none": (lambda s: s.step(), TypeError, r"metrics is missing: .* step\(metrics\)"),
     "text": (lambda s: s.step("0.5"), TypeError, "metric must be a number, not '0.5'"),
     "several": (lambda s: s.step(torch.ones(2)), ValueError, "metric must be one real number"),
     "a jump": (lambda s: s.jump(3), ValueError, "cannot jump to step 3: .* every metric before"),

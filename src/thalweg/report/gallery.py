@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,6 +37,7 @@ FAMOUS = ("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam
 FEW = ("sgd", "momentum", "adagrad", "rmsprop", "adam")
 SLOW = 30  # how many times smaller than the best a rate is that is shown as too small
 BATCH = 10  # samples of a mini-batch
+ASIDE = (-0.75, 0.6)  # a formula's start from the middle to the edge; no diagonal, no axis
 SPREAD = 0.25  # a sample's noise by the length of the first gradient
 
 
@@ -176,7 +178,8 @@ def order(
         optimizers: at least one; exactly one for ``rates`` and ``noise``.
         steps: at least 1.
         rates: one learning rate for all, instead of each one's best; two to four for ``rates``.
-        start: coordinates in the domain.
+        start: coordinates in the domain; by default the landscape's own, and on a formula
+            -0.75, 0.6 (and so on) of the way from the domain's middle to its edge: (-3.75, 3).
 
     Raises:
         ValueError: an argument does not fit the figure; the message names it.
@@ -195,9 +198,7 @@ def order(
         return entry, Order(f, (), (), 0, None)
     if start is None:
         own = f is entry.landscape and entry.start
-        if not own and not f.starts:
-            raise ValueError(f"start must be given on {f.title}: it has none of its own")
-        start = own or f.starts[0]
+        start = own or (f.starts[0] if f.starts else _aside(f))
     start = tuple(float(x) for x in start)
     if len(start) != f.dim or not within(f.domain, start):
         raise ValueError(f"start must be a point in {_box(f)}, not {_point(start)}")
@@ -228,6 +229,18 @@ def _landscape(text: str) -> Landscape:
         return parse(text)
     except FormulaError as e:
         raise ValueError(f"landscape {text!r}, character {e.place + 1}: {e.reason}") from None
+
+
+def _aside(f: Landscape) -> tuple[float, ...]:
+    """Where to begin on a landscape that has no start of its own."""
+    sides = zip(f.domain, cycle(ASIDE))
+    start = tuple((low + high) / 2 + share * (high - low) / 2 for (low, high), share in sides)
+    if not math.isfinite(float(f(torch.tensor(start, dtype=torch.float64)))):
+        raise ValueError(
+            f"start must be given on {f.title}, as --start X,Y: it has none of its own, and is not "
+            f"finite at {_point(start)}"
+        )
+    return start
 
 
 def _box(f: Landscape) -> str:

@@ -61,7 +61,9 @@ def attach(
     Raises:
         TypeError: for what is no schedule or optimizer, and for a hyperparameter that a group does
             not have.
-        ValueError: for a list, a tuple or a base rate that does not fit. Nothing is changed then.
+        ValueError: for a list, a tuple or a base rate that does not fit, and for a rate below 0 or
+            a value that is not finite at step 0. Nothing is changed then. Later steps raise, too,
+            before they would set such a value.
     """
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(f"optimizer must be a torch.optim.Optimizer, not {optimizer!r}")
@@ -76,11 +78,14 @@ def attach(
     bases = _bases(groups, lr, scheduled)
     pure = [t for t in tracks if isinstance(t.schedule, Schedule)]
     plateaus = [t for t in tracks if isinstance(t.schedule, Plateau)]
+    scheduler = (
+        MetricScheduler(optimizer, pure, plateaus, bases)
+        if plateaus
+        else Scheduler(optimizer, pure, bases)
+    )
     for i in scheduled:
         groups[i]["initial_lr"] = bases[i]
-    if plateaus:
-        return MetricScheduler(optimizer, pure, plateaus, bases)
-    return Scheduler(optimizer, pure, bases)
+    return scheduler
 
 
 def _each(name: str, given: Any, groups: Groups) -> list[Any]:

@@ -34,14 +34,19 @@ class MetricScheduler(Scheduler):
         self._states = [t.schedule.start(float(start)) for t, start in pairs]
         super().__init__(optimizer, tracks, base_lrs)
 
-    def step(self, metric: SupportsFloat | None = None) -> None:
+    # Named as torch's ReduceLROnPlateau names it.
+    def step(self, metrics: SupportsFloat | None = None) -> None:
         """Go on by one metric, such as the loss on held-out data: a number or a tensor of one."""
-        if metric is None:
-            raise TypeError("metric is missing: a plateau is stepped with step(metric)")
+        if metrics is None:
+            raise TypeError("metrics is missing: a plateau is stepped with step(metrics)")
         self._fits()
         pairs = zip(self._plateaus, self._states, strict=True)
-        self._states = [t.schedule(state, metric) for t, state in pairs]
-        self._update_lr()
+        before, self._states = self._states, [t.schedule(state, metrics) for t, state in pairs]
+        try:
+            self._update_lr()
+        except ValueError:  # of a schedule beside the plateau
+            self._states = before
+            raise
 
     def jump(self, step: int) -> NoReturn:
         """Refused: what a plateau does at a step depends on every metric before it."""

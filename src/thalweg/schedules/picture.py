@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,11 @@ DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])  # of 
 
 def figure(schedule: Schedule, steps: float | None = None, axes: Axes | None = None) -> Figure:
     """The values of the first steps; :meth:`Schedule.plot` says more."""
+    try:
+        importlib.import_module("matplotlib")
+    except ModuleNotFoundError as e:
+        said = f"a plot needs {e.name}: pip install 'thalweg[lab]'"
+        raise ModuleNotFoundError(said, name=e.name) from None
     x, y = _points(schedule, steps, POINTS)
     low, high = _range(y)
     with theme():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from operator import index
 from typing import Any, Generic, TypeVar
 
@@ -50,6 +51,16 @@ class Track(Generic[S]):
             several[self.part] = value
             group[self.name] = type(group[self.name])(several)
 
+    def check(self, step: int, value: float) -> None:
+        """Raise for what the number must not be at a step. What else an option must keep to, the
+        optimizer knows."""
+        if not isfinite(value) or (self.name == "lr" and value < 0):
+            least = " and at least 0" if self.name == "lr" else ""
+            raise ValueError(
+                f"{self.name} must be finite{least}, not {value!r}, which it would be at step "
+                f"{step} under {self}"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         place = {"group": self.group, "name": self.name, "part": self.part}
         return {**place, "schedule": self.schedule.to_dict()}
@@ -60,8 +71,10 @@ class Scheduler(LRScheduler):
 
     After n calls of :meth:`step`, and after ``jump(n)``, the rate is ``base_lrs * schedule(n)``,
     and any other scheduled hyperparameter is ``schedule(n)``, with the same bits; what else was
-    written there is overwritten. It counts its own calls only: the optimizer's step is not wrapped,
-    and nothing warns when a ``GradScaler`` leaves out a step or a checkpoint has just been loaded.
+    written there is overwritten. A rate below 0, and any value that is not finite, raises
+    ValueError before anything is written. It counts its own calls only: the optimizer's step is not
+    wrapped, and nothing warns when a ``GradScaler`` leaves out a step or a checkpoint has just been
+    loaded.
 
     Attributes:
         last_epoch: the number of steps taken.
@@ -97,7 +110,10 @@ class Scheduler(LRScheduler):
     def _update_lr(self, epoch: int | None = None) -> None:
         self._fits()
         step = self.last_epoch + 1 if epoch is None else _step("epoch", epoch)
-        self._write(step, self._values(step))
+        values = self._values(step)
+        for t, value in values:
+            t.check(step, value)
+        self._write(step, values)
 
     def _fits(self) -> None:
         now, then = len(self.optimizer.param_groups), len(self.base_lrs)
