@@ -98,7 +98,7 @@ def test_no_convex_landscape_has_a_witness(name):
         assert (found.verdict, found.holds) == ("no counter-example in 10000 tries", None)
 
 
-UNIT, RIGHT = ((-1.0, 1.0),) * 2, ((0.0, 3.0),) * 2
+UNIT, RIGHT = ((-1.0, 1.0),) * 2, ((1e-3, 3.0),) * 2
 RANDOM = torch.randn(4, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 # Where rounding, kinks and flatness invite mistakes.
 CONVEX = {
@@ -118,7 +118,7 @@ CONVEX = {
     "softplus": (lambda x: torch.log1p(torch.exp(30 * x)).sum(), UNIT),
     "entropy": (lambda x: (x * torch.log(x)).sum(), RIGHT),
     "a barrier": (lambda x: -torch.log(x).sum(), RIGHT),
-    "somewhere undefined": (lambda x: -torch.sqrt(x[0]), UNIT),
+    "up to where it is defined": (lambda x: -torch.sqrt(x[0]), ((0.0, 1.0),) * 2),
     "steep": (lambda x: torch.exp(300 * x[0]) + x[1] ** 2, UNIT),
     "a maximum of lines": (lambda x: torch.amax(RANDOM[:, :2] @ x), UNIT),
 }
@@ -300,7 +300,9 @@ BAD = (
     ({"f": lambda x: x.sum()}, TypeError, "domain must be given"),
     ({"f": lambda x: 1.0, "domain": UNIT}, TypeError, "f must give a tensor"),
     ({"f": lambda x: x, "domain": UNIT}, ValueError, "f must give one number"),
-    ({"domain": ((1, 0), (0, 1))}, ValueError, r"finite intervals, not \(1.0, 0.0\)"),
+    ({"domain": ((2, -2), (0, 1))}, ValueError, r"low must be below high, not \(2, -2\)"),
+    ({"domain": (-2, 2)}, ValueError, r"domain must be a pair .* not \(-2, 2\)"),
+    ({"domain": "all"}, ValueError, "domain must be a pair .* not 'all'"),
     ({"domain": ((0, math.inf), (0, 1))}, ValueError, "finite intervals"),
     ({"domain": ((0, 1),)}, ValueError, "domain must have 2 pairs"),
     ({"tries": 0}, ValueError, "tries must be at least 1"),
@@ -312,6 +314,32 @@ BAD = (
 def test_bad_arguments_are_named(change, error, says):
     with pytest.raises(error, match=says):
         convexity(**{"f": "x^2 - y^2", **change})
+
+
+UNDEFINED = (
+    ("log(x)", BELOW, r"f is nan at \(-2,\): choose a domain in which it is defined"),
+    ("-log(x)", BELOW, "f is nan at"),
+    ("x^-1", UNIT[:1], r"f is infinite at \(0,\): choose a domain"),
+    ("1/x", ((0.0, 2.0),), r"f is infinite at \(0,\)"),
+    ("-sqrt(x) + y^2", UNIT, r"f is nan at \(-1, -1\)"),
+    ("sqrt((x-0.3)^2 - 0.01) + 1/y", ((0.0, 1.0), (1.0, 2.0)), "f is nan at"),  # but not at a mark
+)
+
+
+@pytest.mark.parametrize(("text", "box", "says"), UNDEFINED)
+def test_where_f_is_not_finite_there_is_no_verdict(text, box, says):
+    for search in (convexity, concavity):
+        for f in (text, parse(text).__call__):
+            with pytest.raises(ValueError, match=says):
+                search(f, box)
+
+
+def test_a_gradient_that_is_nan_is_no_reason_to_raise():
+    f = landscape("ackley")
+    assert f([0.0, 0.0]).isfinite()
+    assert f.gradient([0.0, 0.0]).isnan().any()
+    assert convexity(f).holds is False
+    assert convexity(landscape("peano")).holds is False
 
 
 def test_few_tries_are_all_that_is_made_and_the_global_generator_is_left_alone():

@@ -264,6 +264,8 @@ def test_print():
         (lambda v: v.detach().numpy().sum(), [1.0], {}, TypeError, "f must give a tensor"),
         (lambda v: v.detach().sum(), [1.0], {}, TypeError, "f must give a tensor"),
         (lambda v: v.log().sum(), [0.0], {}, ValueError, "f must be finite at x"),
+        (3, [1.0], {}, TypeError, "f must be a landscape, a formula or a function, not 3"),
+        ("x^", [1.0], {}, ValueError, "ends too early"),
         (lambda v: v.sum(), [1.0], {"tolerance": 0.0}, ValueError, "tolerance must be"),
         (lambda v: v.sum(), [1.0], {"tolerance": "small"}, TypeError, "tolerance must be"),
     ],
@@ -271,3 +273,15 @@ def test_print():
 def test_refusals(f, x, options, error, says):
     with pytest.raises(error, match=says):
         critical_point(f, x, **options)
+
+
+def test_what_is_printed_is_what_the_gradient_was_compared_with():
+    """By hand: 1e-9 (1 + |H| |x|) with H = 200 and x = 3."""
+    found = critical_point("100*(x-3)^2", [3.0])
+    assert found.verdict == "minimum"
+    assert found.tolerance == pytest.approx(601e-9, rel=1e-12)
+    assert "(critical up to 6.01e-07)" in repr(found)
+    cusp = critical_point("abs(x)", [0.0])
+    assert cusp.verdict == "not differentiable"
+    assert math.isnan(cusp.tolerance)
+    assert "critical up to" not in repr(cusp)

@@ -10,7 +10,7 @@ import torch
 from thalweg import optim
 from thalweg.analysis import descend
 from thalweg.optim.registry import ALGORITHMS
-from thalweg.problems.landscapes import GradientNoise, landscape, quadratic
+from thalweg.problems.landscapes import GradientNoise, landscape, parse, quadratic
 
 BOWL = quadratic(condition=25.0, angle=0.4)
 ROSENBROCK = landscape("rosenbrock")
@@ -247,7 +247,8 @@ BAD = (
     ({"x0": [[1.0, 1.0]]}, ValueError, r"x0 must be one point of shape \[d\]"),
     ({"x0": (1.0, math.nan)}, ValueError, "x0 must be finite"),
     ({"x0": (1e200, 1.0)}, ValueError, "f must be finite at x0"),
-    ({"f": 3}, TypeError, "f must be a function"),
+    ({"f": 3}, TypeError, "f must be a landscape, a formula or a function, not 3"),
+    ({"f": "x^"}, ValueError, "ends too early"),
     ({"f": lambda x: 3.0}, TypeError, "f must give a tensor computed from its argument"),
     ({"f": lambda x: x * x}, ValueError, "f must give one number"),
     ({"steps": 0}, ValueError, "steps must be at least 1, not 0"),
@@ -273,3 +274,10 @@ BAD = (
 def test_bad_arguments_are_named(change, error, says):
     with pytest.raises(error, match=says):
         descend(**{**GOOD, **change})
+
+
+def test_a_formula_is_descended_as_its_landscape_is():
+    text = "x^2 + 3*y^2"
+    found, same = (descend(f, (1.0, 1.0), "sgd", 0.1, 5) for f in (text, parse(text)))
+    assert torch.equal(found.points, same.points)
+    assert torch.equal(found.losses, same.losses)

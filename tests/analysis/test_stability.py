@@ -274,6 +274,7 @@ def test_print():
         (lambda: contraction(-0.1, 0.0, 1.0), ValueError, "lr must be finite and at least 0"),
         (lambda: contraction(0.1, [0.0, -1], 1.0), ValueError, "momentum must be finite and at"),
         (lambda: contraction(0.1, 0.0, math.inf), ValueError, "eigenvalue must be finite"),
+        (lambda: stability(3, [1.0]), TypeError, "f must be a landscape, a formula or a function"),
         (lambda: stability(torch.sum, [[1.0]]), ValueError, "x must be one point"),
         (lambda: stability(lambda v: v.norm(), [0.0]), ValueError, "f must have a finite Hessian"),
     ],
@@ -281,3 +282,7 @@ def test_print():
 def test_refusals(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+def test_a_formula_will_do():
+    assert stability("x^2 + 50*y^2", [0.0, 0.0]) == Stability(2.0, 100.0)

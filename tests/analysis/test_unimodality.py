@@ -180,3 +180,6 @@ def test_bad_arguments_are_named():
         basins("x^2")
     with pytest.raises(TypeError, match="domain must be given"):
         unimodality(lambda x: x.sum())
+    for search in (unimodality, basins):
+        with pytest.raises(TypeError, match="f must be a landscape, a formula or a function"):
+            search(3, ((0, 1), (0, 1)))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from thalweg.analysis import derivatives
 from thalweg.analysis.derivatives import Function
-from thalweg.problems.landscapes import Landscape, parse
+from thalweg.problems.landscapes import Landscape
+
+MARKS = 1000  # points at which a function is looked at for being finite
 
 Box = tuple[tuple[float, float], ...]
 
@@ -17,20 +22,23 @@ Box = tuple[tuple[float, float], ...]
 def function(f: Function | str, domain: Any) -> tuple[Function, Box]:
     """``f``, a formula's text made a landscape, and the box to look at: a pair of ends for each
     variable. None: the landscape's own. Raises ValueError or TypeError naming the argument."""
-    if isinstance(f, str):
-        f = parse(f)
-    if not callable(f):
-        raise TypeError(f"f must be a landscape, a formula or a function, not {f!r}")
+    f = derivatives.function(f)
     if domain is None:
         if not isinstance(f, Landscape):
             raise TypeError("domain must be given for a function that is no landscape")
         domain = f.domain
-    box = tuple((float(low), float(high)) for low, high in domain)
+    try:
+        box = tuple((float(low), float(high)) for low, high in domain)
+    except (TypeError, ValueError):
+        wanted = "domain must be a pair (low, high) for each variable"
+        raise ValueError(f"{wanted}, not {domain!r}") from None
     if isinstance(f, Landscape) and len(box) != f.dim:
         raise ValueError(f"domain must have {f.dim} pairs, one for each variable, not {len(box)}")
     for low, high in box:
-        if not -float("inf") < low < high < float("inf"):
-            raise ValueError(f"domain must hold finite intervals, not ({low}, {high})")
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"domain must hold finite intervals, not ({low:g}, {high:g})")
+        if low >= high:
+            raise ValueError(f"domain: low must be below high, not ({low:g}, {high:g})")
     if not box:
         raise ValueError("domain must have a pair for each variable, not none")
     return f, box
@@ -49,6 +57,27 @@ def uniform(box: Sequence[tuple[float, float]], n: int, generator: torch.Generat
     """Points of a box, [n, d] in float64."""
     low, high = torch.tensor(box, dtype=torch.float64).unbind(1)
     return low + (high - low) * torch.rand(n, len(box), generator=generator, dtype=torch.float64)
+
+
+def marks(box: Box, generator: torch.Generator) -> Tensor:
+    """Where a function is most often undefined: points [m, d] whose coordinates are an end of the
+    box, its middle, or 0. All of them up to `MARKS`, else so many at random."""
+    axes = [sorted({low, (low + high) / 2, high, min(max(0.0, low), high)}) for low, high in box]
+    if math.prod(map(len, axes)) <= MARKS:
+        return torch.tensor(list(product(*axes)), dtype=torch.float64)
+    draws = [torch.randint(len(axis), (MARKS,), generator=generator) for axis in axes]
+    chosen = [torch.tensor(a, dtype=torch.float64)[i] for a, i in zip(axes, draws, strict=True)]
+    return torch.stack(chosen, 1)
+
+
+def need_finite(x: Tensor, value: Tensor) -> None:
+    """Raise ValueError if one of a function's values [m] at points x [m, d] is not finite."""
+    bad = (~value.isfinite()).nonzero()
+    if len(bad):
+        i = int(bad[0])
+        what = "nan" if value[i].isnan() else "infinite"
+        at = ", ".join(f"{c:.6g}" for c in x[i].tolist()) + ("," if x.shape[1] == 1 else "")
+        raise ValueError(f"f is {what} at ({at}): choose a domain in which it is defined")
 
 
 def values(f: Function) -> Callable[[Tensor], Tensor]:

@@ -65,7 +65,7 @@ def convexity(
     chord that the function rises above, ``f(t x1 + (1-t) x2) > t f(x1) + (1-t) f(x2)``, or else a
     direction of negative curvature. It counts only beyond what rounding may do, which is measured
     on the function itself (:mod:`thalweg.analysis.rounding`, with a margin of 64): 1e-15 for
-    ``x^2``, 1e-6 for ``(1e8 + x^2) - 1e8``. Points where f is not finite are passed over.
+    ``x^2``, 1e-6 for ``(1e8 + x^2) - 1e8``.
 
     Args:
         f: a landscape, a formula's text, or a function of a tensor [d] to one number.
@@ -78,6 +78,10 @@ def convexity(
     Returns:
         A :class:`Convexity`, whose verdict is "convex (proved)", "not convex (witness)" or
         "no counter-example in N tries", which is no proof.
+
+    Raises:
+        ValueError: f is NaN or infinite at one of the points looked at, those of the search and,
+            on top of the tries, ends, middle and zero of the intervals.
     """
     f, box = batched.function(f, domain)
     batched.whole("tries", tries)
@@ -87,12 +91,17 @@ def convexity(
     raw = batched.values(f)
     g: Points = (lambda x: -raw(x)) if concave else raw
     generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        marks = batched.marks(box, torch.Generator().manual_seed(seed))
+        batched.need_finite(marks, raw(marks))
     points = max(1, tries // 4)
     witness: Chord | Curvature | None = None
     if tries > points:
         witness = broken(g, *chords(box, tries - points, generator))
     if witness is None:
         x, v = bends(g, box, points, generator)
+        with torch.no_grad():  # derivatives may be finite where values are not: log(-1)
+            batched.need_finite(x, g(x))
         witness = broken(g, *along(x, v, box)) or bent(g, x, v, box)
     if concave and isinstance(witness, Curvature):
         witness = Curvature(witness.x, witness.direction, -witness.value, witness.bound)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from thalweg.analysis.derivatives import Function, gradient, hessian, point
+from thalweg.analysis.derivatives import Function, function, gradient, hessian, point
 from thalweg.analysis.surroundings import Surroundings, norm
 from thalweg.optim.options import Interval, check, number
 
@@ -40,7 +40,7 @@ class CriticalPoint:
     distance: how far the true critical point may be from x.
     symmetric: whether the Hessian is symmetric up to rounding, as Schwarz's theorem promises where
         the second derivatives are continuous.
-    tolerance: what the gradient was compared with.
+    tolerance: what the gradient's norm was compared with; NaN where it does not exist.
     """
 
     x: Tensor
@@ -62,7 +62,9 @@ class CriticalPoint:
         return norm(self.gradient)
 
     def __repr__(self) -> str:
-        rows = {"gradient": f"norm {self.gradient_norm:.3g} (critical up to {self.tolerance:.3g})"}
+        rows = {"gradient": f"norm {self.gradient_norm:.3g}"}
+        if self.verdict != "not differentiable":
+            rows["gradient"] += f" (critical up to {self.tolerance:.3g})"
         if self.eigenvalues.isfinite().all():
             within = f"each within {self.error_bound:.2g}" if self.error_bound < math.inf else ""
             values = _list(self.eigenvalues)
@@ -82,7 +84,7 @@ class CriticalPoint:
         )
 
 
-def critical_point(f: Function, x: Any, tolerance: float | None = None) -> CriticalPoint:
+def critical_point(f: Function | str, x: Any, tolerance: float | None = None) -> CriticalPoint:
     """Tell minimum, maximum and saddle apart by the Hessian's eigenvalues, and when they cannot.
 
     A point is critical if ``|g| <= tolerance (1 + |H| |x|)``: rounding x alone moves the gradient
@@ -109,17 +111,19 @@ def critical_point(f: Function, x: Any, tolerance: float | None = None) -> Criti
     1, in float64; 2e-3 and 2e-2 in float32).
 
     Args:
-        f: a landscape, or any function of a tensor [d], written in torch operations, to one number.
+        f: a landscape, a formula's text, or any function of a tensor [d], written in torch
+            operations, to one number.
         x: the point, d numbers; a tensor's floating dtype is kept, all else is taken as float64.
         tolerance: above 0, in units of the gradient; None: 1e-9 in float64, 3.5e-4 in float32.
 
     Raises:
         ValueError: x is no finite point [d], or f is not finite there.
-        TypeError: f is not made of torch operations.
+        TypeError: f is no function, or not made of torch operations.
 
     It takes ``4 d + 16`` gradients and a Hessian: for up to some hundred dimensions. For more, see
     :func:`thalweg.analysis.extreme_eigenvalues`.
     """
+    f = function(f)
     x = point(x)
     eps = torch.finfo(x.dtype).eps
     if tolerance is None:
@@ -136,7 +140,7 @@ def critical_point(f: Function, x: Any, tolerance: float | None = None) -> Criti
         nan = torch.full_like(h, math.nan)
         return CriticalPoint(
             x, float(value), g, nan, nan[0], nan, "not differentiable", missing,
-            math.inf, math.nan, False, tolerance,
+            math.inf, math.nan, False, math.nan,
         )  # fmt: skip
     g = seen.gradient
     off = 0.0
@@ -150,7 +154,8 @@ def critical_point(f: Function, x: Any, tolerance: float | None = None) -> Criti
     reached = values.abs() > rounding
     distance = 2 * norm((vectors.T @ g)[reached] / values[reached])
     verdict: Verdict
-    if norm(g) > tolerance * (1 + size * norm(x)):
+    allowed = tolerance * (1 + size * norm(x))
+    if norm(g) > allowed:
         verdict, bound = "not critical", rounding
         reason = "the gradient is not zero"
     elif not seen.linear(h):
@@ -161,7 +166,7 @@ def critical_point(f: Function, x: Any, tolerance: float | None = None) -> Criti
         verdict, reason = _judge(values, bound)
     return CriticalPoint(
         x, float(value), g, h, values, vectors, verdict, reason, bound, distance,
-        symmetric, tolerance,
+        symmetric, allowed,
     )  # fmt: skip
 
 

@@ -8,7 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thalweg.problems.landscapes import parse
+
 Function = Callable[[Tensor], Tensor]
+
+
+def function(f: Function | str) -> Function:
+    """``f``, a formula's text made a landscape. Raises TypeError if it is neither, nor callable."""
+    if isinstance(f, str):
+        f = parse(f)
+    if not callable(f):
+        raise TypeError(f"f must be a landscape, a formula or a function, not {f!r}")
+    return f
 
 
 def point(x: Any) -> Tensor:

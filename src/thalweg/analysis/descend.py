@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from thalweg.analysis.batched import whole
-from thalweg.analysis.derivatives import Function
+from thalweg.analysis.derivatives import Function, function
 from thalweg.analysis.derivatives import gradient as gradient_of
 from thalweg.analysis.descent import Descent
 from thalweg.optim import Optimizer
@@ -25,7 +25,7 @@ RATE = Interval(0.0, open_low=True)
 
 
 def descend(
-    f: Function,
+    f: Function | str,
     x0: Any,
     optimizer: str | Algorithm | Callable[..., torch.optim.Optimizer],
     lr: float | None = None,
@@ -41,7 +41,8 @@ def descend(
     """Minimise ``f`` from ``x0`` and keep everything that was on the way.
 
     Args:
-        f: a landscape, or any function of a tensor [d], written in torch operations, to one number.
+        f: a landscape, a formula's text, or any function of a tensor [d], written in torch
+            operations, to one number.
         x0: where to start, d numbers; stays as it is.
         optimizer: a name in ``thalweg.optim.registry.ALGORITHMS`` or such an entry, which bring
             their fixed options; ``FILE.py:NAME``; an optimizer class of ours or torch's; or a
@@ -65,7 +66,8 @@ def descend(
         ValueError: the start does not fit, the function is not finite there, or an argument is
             out of bounds. A bad option of an optimizer raises what its constructor does.
     """
-    w = _start(f, x0, dtype)
+    minimised = function(f)
+    w = _start(minimised, x0, dtype)
     whole("steps", steps)
     disturb = _disturbing(noise)
     o = _built(optimizer, w, lr, options)
@@ -77,7 +79,7 @@ def descend(
     def look() -> tuple[Tensor, Tensor]:
         nonlocal seen
         if seen is None or not torch.equal(seen[0], w):
-            seen = (w.detach().clone(), *gradient_of(f, w))
+            seen = (w.detach().clone(), *gradient_of(minimised, w))
         return seen[1:]
 
     def closure() -> Any:
@@ -123,8 +125,6 @@ def descend(
 
 
 def _start(f: Function, x0: Any, dtype: torch.dtype) -> Tensor:
-    if not callable(f):
-        raise TypeError(f"f must be a function of a tensor, not {f!r}")
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating one, not {dtype}")
     w = torch.as_tensor(x0, dtype=dtype).detach().clone()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from thalweg.analysis.derivatives import Function, hessian, point
+from thalweg.analysis.derivatives import Function, function, hessian, point
 from thalweg.optim.options import DECAY, Interval, check, number
 
 FINITE = Interval(-math.inf)
@@ -160,16 +160,18 @@ class Stability:
         return "\n".join(lines)
 
 
-def stability(f: Function, x: Any) -> Stability:
+def stability(f: Function | str, x: Any) -> Stability:
     """What the Hessian of f at x says about learning rate and momentum there.
 
     Args:
-        f: a landscape, or any function of a tensor [d], written in torch operations, to one number.
+        f: a landscape, a formula's text, or any function of a tensor [d], written in torch
+            operations, to one number.
         x: the point, d numbers; a minimum, for the rates to be those of a descent towards it.
 
     Raises:
         ValueError: x is no finite point [d], or the Hessian there is not finite.
     """
+    f = function(f)
     x = point(x)
     h = hessian(f, x)
     if not h.isfinite().all():

@@ -71,16 +71,24 @@ def along(x: Tensor, v: Tensor, box: Box) -> tuple[Tensor, Tensor, Tensor]:
     low, high = torch.tensor(box, dtype=x.dtype).unbind(1)
     room = torch.minimum((x - low), (high - x)) / v.abs().clamp(min=1e-300)
     lengths = room.amin(1)[:, None] * torch.logspace(-4, 0, 13, dtype=x.dtype)
-    ends = [(x[:, None] + s * lengths[..., None] * v[:, None]).flatten(0, 1) for s in (1, -1)]
+    # Rounding must not lead out of the box, where the function may end.
+    ends = [
+        (x[:, None] + s * lengths[..., None] * v[:, None]).clamp(low, high).flatten(0, 1)
+        for s in (1, -1)
+    ]
     return ends[0], ends[1], x.new_full((len(ends[0]),), 0.5)
 
 
 def broken(f: Points, x1: Tensor, x2: Tensor, t: Tensor) -> Chord | None:
-    """The chord that is left furthest, in units of its rounding error; None if none is."""
+    """The chord that is left furthest, in units of its rounding error; None if none is. Raises
+    ValueError if f is not finite at one of the points."""
 
     def excess(x1: Tensor, x2: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = t[:, None] * x1 + (1 - t[:, None]) * x2
-        a, b, middle = f(torch.cat([x1, x2, x])).chunk(3)
+        points = torch.cat([x1, x2, x])
+        value = f(points)
+        batched.need_finite(points, value)
+        a, b, middle = value.chunk(3)
         return middle - (t * a + (1 - t) * b), a.abs() + b.abs() + middle.abs(), x
 
     with torch.no_grad():

@@ -99,6 +99,7 @@ WRONG = [
     ("x + Sin(x)", 4, "'Sin'"),
     ("x + sin", 7, r'sin is a function: "\(" must follow'),
     ("sin x", 4, r'sin is a function: "\(" must follow'),
+    ("1 + ln(x)", 4, r"'ln' is no name that is known here; did you mean log\?"),
     ("sin()", 4, "does not belong"),
     ("x + sin(x, 2)", 4, r"sin takes 1 argument\(s\), got 2"),
     ("atan2(x)", 0, r"atan2 takes 2 argument\(s\), got 1"),

@@ -34,6 +34,7 @@ DEEPEST = (
 )
 CONSTANTS = {"pi": math.pi, "e": math.e}
 _RESERVED = {*CONSTANTS, *FUNCTIONS}
+_ALIASES = {"ln": "log"}  # for hints
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _FREE = re.compile(r"[A-Za-z][0-9]{0,3}")  # what may be a variable without having been announced
 
@@ -168,7 +169,8 @@ class _Reader:
             _FREE.fullmatch(token.text) if self.variables is None else token.text in self.variables
         )
         if not known:
-            near = get_close_matches(token.text[:20], [*_RESERVED, *(self.variables or ())], n=1)
+            names = [*_RESERVED, *(self.variables or ())]
+            near = get_close_matches(_ALIASES.get(token.text, token.text[:20]), names, n=1)
             if near:
                 hint = f"; did you mean {near[0]}?"
             else:
