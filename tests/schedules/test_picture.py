@@ -6,11 +6,20 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from matplotlib.figure import Figure
 
 from schedules.made import every
-from thalweg.schedules import cosine, cyclic, linear, multi_step, one_cycle_momentum, sketch, step
+from thalweg.schedules import (
+    cosine,
+    cyclic,
+    linear,
+    multi_step,
+    one_cycle_momentum,
+    sketch,
+    step,
+    warm_restarts,
+)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +92,7 @@ def test_a_sketch_as_it_is_printed():
 
 
 @given(every)
+@example(warm_restarts(0.5, start=-1.0).until(100).stretched_to(1))  # 200 teeth
 def test_everything_can_be_drawn(schedule):
     lines = sketch(schedule).splitlines()
     assert len(lines) == 10

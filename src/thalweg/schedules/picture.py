@@ -56,8 +56,9 @@ def sketch(schedule: Schedule, steps: float | None = None, width: int = 60, heig
         width: letters in a line, at least 1, the scale not counted; each is two points wide.
         height: lines, at least 1, the scale not counted; each is four points high.
     """
-    low, high = _range(_points(schedule, steps, POINTS)[1])
     x, y = _points(schedule, steps, 2 * width)
+    # The finer points see peaks between those that are drawn; neither are all of the other.
+    low, high = _range(np.concatenate([_points(schedule, steps, POINTS)[1], y]))
     rows = np.rint((high - y) / (high - low) * (4 * height - 1)).astype(int)
     dots = np.zeros((4 * height, 2 * width), dtype=bool)
     for column, (before, row) in enumerate(zip([rows[0], *rows], rows, strict=False)):
