@@ -18,6 +18,7 @@ from thalweg.lab import bench
 from thalweg.lab.contender import PACES
 from thalweg.optim.registry import ALGORITHMS
 from thalweg.problems import PROBLEMS
+from thalweg.schedules import SCHEDULES
 
 SMALL = ["race", "least-squares", "--optimizers", "sgd,adam", "--seeds", "1", "--rates", "3"]
 
@@ -97,6 +98,24 @@ def test_a_race_ends_with_table_sentence_and_report(tmp_path, capsys):
     assert "6 of 6 trainings were already there" in capsys.readouterr().out
 
 
+BROKEN = """
+from thalweg.optim import SGD
+
+class Broken(SGD):
+    def step(self, closure=None):
+        raise RuntimeError("out of order")
+"""
+
+
+def test_failed_trainings_are_exit_code_one(tmp_path, capsys):
+    (tmp_path / "own.py").write_text(BROKEN)
+    small = ["--rates", "1", "--seeds", "1", "--epochs", "1", "--out", str(tmp_path / "out")]
+    both = f"sgd,{tmp_path}/own.py:Broken"
+    assert cli.main(["race", "least-squares", "--optimizers", both, *small]) == 1
+    assert "Broken is left out" in capsys.readouterr().out
+    assert cli.main(["race", "least-squares", "--optimizers", "sgd", *small]) == 0
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are another thing there")
 def test_ctrl_c_leaves_a_race_that_goes_on(tmp_path):
     arguments = ["race", "digits", "--optimizers", "sgd", "--out", tmp_path / "run"]
@@ -119,17 +138,10 @@ def test_ctrl_c_leaves_a_race_that_goes_on(tmp_path):
     assert 0 < int(found[1]) < 27
 
 
-def test_the_help_of_race_names_the_schedules(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        cli.main(["race", "--help"])
-    said = "".join(capsys.readouterr().out.split())  # names, too, are broken at line ends
-    assert f"all,or{','.join(PACES)},orFILE.py:NAME" in said
-
-
 def test_list_names_everything(capsys):
     assert cli.main(["list"]) == 0
     out = capsys.readouterr().out
-    for name in (*ALGORITHMS, *PROBLEMS):
+    for name in (*ALGORITHMS, *SCHEDULES, *PACES, *PROBLEMS):
         assert re.search(rf"^  {re.escape(name)} ", out, re.MULTILINE), name
 
 

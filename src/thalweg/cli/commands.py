@@ -1,165 +1,23 @@
-"""The command line: arguments and exit codes, nothing else.
-
-0: done; 1: the race ended but some trainings failed; 2: what was asked for cannot be done, and one
-line on standard error says why; 130: interrupted.
-"""
+"""What each command does; exit codes are those of :mod:`thalweg.cli`."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
+
+from thalweg.cli.arguments import Mistake, parser
 
 if TYPE_CHECKING:
     from thalweg.optim.registry import Algorithm
 
 
-class Mistake(Exception):
-    """Something the user can put right; the message is one line."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Mistake(f"{message} (see: {self.prog} --help)")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code."""
-    try:
-        options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
-        run: Callable[[argparse.Namespace], int] = options.run
-        return run(options)
-    except Mistake as e:
-        print(f"thalweg: {e}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader, `head` say, has had enough
-        sys.stdout = None
-        return 0
-    except KeyboardInterrupt:
-        return 130
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """``--start -1,2`` as ``--start=-1,2``: argparse takes ``-1,2`` for an option."""
-    words = list(arguments)
-    for i in reversed(range(len(words) - 1)):
-        if words[i] in ("--start", "--lr") and re.match(r"-[\d.]", words[i + 1]):
-            words[i : i + 2] = ["=".join(words[i : i + 2])]
-    return words
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="thalweg", description="Gradient descent: race, explain, list, figure, bench."
-    )
-    parser.add_argument("--version", action="version", version=f"thalweg {version('thalweg')}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-
-    race = commands.add_parser(
-        "race",
-        help="train a problem with every optimizer, as many rates and the same seeds; who wins?",
-        description="Train a problem with every optimizer, at the same number of learning rates "
-        "around its customary one and the same seeds, and report who wins. A race that was "
-        "interrupted goes on when the same command is given again; more seeds extend it.",
-    )
-    race.add_argument("problem", metavar="PROBLEM", help="a name from thalweg list")
-    race.add_argument(
-        "--optimizers",
-        default="all",
-        metavar="NAMES",
-        help="all, or sgd,adam,…, or FILE.py:NAME for a rule or class of your own",
-    )
-    race.add_argument(
-        "--schedule",
-        default=(),
-        metavar="NAMES",
-        # Spelled out, because lab.contender, which has them, imports torch.
-        help="race each optimizer under each: all, or "
-        "constant, linear, cosine, warmup-cosine, one-cycle, wsd, multi-step, exponential, "
-        "inverse-time, plateau, or FILE.py:NAME; those named but plateau are stretched over the "
-        "whole training",
-    )
-    race.add_argument("--seeds", type=_whole, default=3, metavar="N", help="default: 3")
-    race.add_argument(
-        "--rates", type=_whole, default=9, metavar="N", help="learning rates, odd; default: 9"
-    )
-    race.add_argument("--epochs", type=_whole, metavar="N", help="default: the problem's own")
-    race.add_argument("--out", type=Path, metavar="DIR", help="default: runs/PROBLEM")
-    race.add_argument("--workers", type=_whole, metavar="N", help="processes; default: one a core")
-    race.set_defaults(run=_race)
-
-    explain = commands.add_parser(
-        "explain", help="an optimizer or a schedule: idea, formula, options, source"
-    )
-    explain.add_argument(
-        "name",
-        metavar="NAME",
-        help="an optimizer or a schedule from thalweg list, or FILE.py:NAME of an optimizer",
-    )
-    explain.add_argument("--latex", action="store_true", help="only the formula, as LaTeX")
-    explain.set_defaults(run=_explain)
-
-    listing = commands.add_parser("list", help="the optimizers, the schedules and the problems")
-    listing.set_defaults(run=_list)
-
-    figure = commands.add_parser(
-        "figure",
-        help="draw descents: races as films, contours, surfaces, basins, rates, noise",
-        description="Draw descents on a landscape. thalweg figure --list names the figures.",
-    )
-    figure.add_argument("name", metavar="NAME", nargs="?", help="a name from --list")
-    figure.add_argument("--list", action="store_true", help="the figures and the landscapes")
-    figure.add_argument("--optimizers", metavar="NAMES", help="all, or sgd,adam,…, or FILE.py:NAME")
-    figure.add_argument("--landscape", metavar="NAME", help='a name from --list, or "x^2 + 3*y^2"')
-    figure.add_argument(
-        "--start", type=_numbers, metavar="X,Y", help="where to begin; a formula's: -3.75,3"
-    )
-    figure.add_argument("--steps", type=_whole, metavar="N", help="of each descent")
-    figure.add_argument(
-        "--lr",
-        type=_numbers,
-        metavar="RATE",
-        help="one for all; default: each one's best of a grid",
-    )
-    figure.add_argument(
-        "--out", metavar="PATH", help="FILE.png, .svg, .pdf, .html, .mp4, .gif, or a folder for all"
-    )
-    figure.set_defaults(run=_figure)
-
-    bench = commands.add_parser("bench", help="time the steps, beside torch and the memory's speed")
-    bench.add_argument("--optimizers", default="all", metavar="NAMES", help="all, or sgd,adam,…")
-    bench.add_argument("--models", default="all", metavar="NAMES", help="all, or mlp,resnet50,gpt2")
-    bench.add_argument("--engines", default="all", metavar="NAMES", help="all, or fused,plain")
-    bench.add_argument("--json", action="store_true", help="print everything as JSON")
-    bench.set_defaults(run=_bench)
-    return parser
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value
-
-
-_whole.__name__ = "whole number"  # what argparse calls it in a message
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(map(float, text.split(",")))
-
-
-_numbers.__name__ = "list of numbers"
-
-
-def _race(options: argparse.Namespace) -> int:
+def race(options: argparse.Namespace) -> int:
     from thalweg import lab
     from thalweg.lab.store import Unusable
     from thalweg.problems.problem import Unavailable
@@ -197,13 +55,13 @@ def _race(options: argparse.Namespace) -> int:
         except OSError as e:
             raise Mistake(f"cannot write the report to {out}: {e.strerror}") from None
     print(f"\nReport: {path}")
-    return 0
+    return 1 if verdict.left_out or any(s.failures for s in verdict.standings) else 0
 
 
 def _again(options: argparse.Namespace) -> str:
     """The command that does this race again, without what is as by default."""
     words = ["thalweg", "race", options.problem]
-    defaults = _parser().parse_args(["race", options.problem])
+    defaults = parser().parse_args(["race", options.problem])
     for name in ("optimizers", "schedule", "seeds", "rates", "epochs", "out"):
         value = getattr(options, name)
         if value != getattr(defaults, name):
@@ -211,7 +69,7 @@ def _again(options: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
-def _explain(options: argparse.Namespace) -> int:
+def explain(options: argparse.Namespace) -> int:
     from thalweg.lab.names import known
     from thalweg.lab.plan import algorithm
     from thalweg.optim.registry import ALGORITHMS
@@ -238,13 +96,14 @@ def _explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def _list(options: argparse.Namespace) -> int:
+def listing(options: argparse.Namespace) -> int:
     del options
+    from thalweg.lab.contender import PACES
     from thalweg.optim.registry import ALGORITHMS
     from thalweg.problems import PROBLEMS
     from thalweg.schedules import SCHEDULES
 
-    width = max(map(len, (*ALGORITHMS, *SCHEDULES, *PROBLEMS)))
+    width = max(map(len, (*ALGORITHMS, *SCHEDULES, *PACES, *PROBLEMS)))
     print("Optimizers (thalweg explain NAME), each with the middle rate of its race")
     for a in ALGORITHMS.values():
         given = "".join(f", {k}={v!r}" for k, v in a.options.items())
@@ -252,13 +111,16 @@ def _list(options: argparse.Namespace) -> int:
     print("\nSchedules (thalweg explain NAME)")
     for name, entry in SCHEDULES.items():
         print(f"  {name:<{width}}  {entry.summary}")
+    print("\nSchedules of a race (thalweg race PROBLEM --schedule NAMES), as for 1000 steps")
+    for name, pace in PACES.items():
+        print(f"  {name:<{width}}  {pace(1000)!r}")
     print("\nProblems (thalweg race NAME)")
     for p in PROBLEMS.values():
         print(f"  {p.name:<{width}}  {p.title}: {p.score}{f' in {p.unit}' if p.unit else ''}")
     return 0
 
 
-def _figure(options: argparse.Namespace) -> int:
+def figure(options: argparse.Namespace) -> int:
     from thalweg.problems.landscapes import LANDSCAPES
 
     with _lab():
@@ -303,7 +165,7 @@ def _figure(options: argparse.Namespace) -> int:
     return 0
 
 
-def _bench(options: argparse.Namespace) -> int:
+def bench(options: argparse.Namespace) -> int:
     from thalweg.lab.bench import MODELS, Row, measure
 
     models = _choices("model", options.models, MODELS)
@@ -358,7 +220,3 @@ def _lab() -> Iterator[None]:
         yield
     except ModuleNotFoundError as e:
         raise Mistake(f"this needs {e.name}: pip install 'thalweg[lab]'") from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())
