@@ -44,9 +44,7 @@ def loss(f: Landscape, runs: Sequence[Run], caption: str = "") -> Figure:
     """
     with theme():
         figure, axes = canvas(7.0, 4.6)
-        colour = colours([r.algorithm for r in runs])
-        named = [r for r in runs if colour[r.algorithm.name] != GREY or len(runs) <= 12]
-        room_for_labels(figure, max(len(r.algorithm.title) for r in named))
+        colour, named = _named(figure, runs)
         ends = []
         for rank, r in enumerate(runs):
             c = colour[r.algorithm.name]
@@ -113,9 +111,7 @@ def effective_steps(f: Landscape, runs: Sequence[Run], caption: str = "") -> Fig
     with theme():
         figure = Figure(figsize=(8.6, 4.4), layout="constrained")
         pair: Any = figure.subplots(1, 2, sharex=True, sharey=True)
-        colour = colours([r.algorithm for r in runs])
-        named = [r for r in runs if colour[r.algorithm.name] != GREY or len(runs) <= 12]
-        room_for_labels(figure, max(len(r.algorithm.title) for r in named))
+        colour, named = _named(figure, runs)
         ends = []
         for rank, r in enumerate(runs):
             c = colour[r.algorithm.name]
@@ -159,6 +155,14 @@ def _effective(f: Landscape, run: Run) -> Array:
     found: Array = (sums[0] / sums[1]).numpy() if sums else np.empty((0, 2))
     found[~np.isfinite(found) | (found == 0)] = np.nan
     return found
+
+
+def _named(figure: Figure, runs: Sequence[Run]) -> tuple[dict[str, str], list[Run]]:
+    """Everyone's colour, and who gets a name at the line's end, for which room is made."""
+    colour = colours([r.algorithm for r in runs])
+    named = [r for r in runs if colour[r.algorithm.name] != GREY or len(runs) <= 12]
+    room_for_labels(figure, max(len(r.algorithm.title) for r in named))
+    return colour, named
 
 
 def _gap(f: Landscape, run: Run) -> Array:
