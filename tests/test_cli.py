@@ -116,10 +116,17 @@ def test_failed_trainings_are_exit_code_one(tmp_path, capsys):
     assert cli.main(["race", "least-squares", "--optimizers", "sgd", *small]) == 0
 
 
+def heed_ctrl_c():
+    """A shell's background job ignores Ctrl-C, and so would what is started from it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are another thing there")
 def test_ctrl_c_leaves_a_race_that_goes_on(tmp_path):
     arguments = ["race", "digits", "--optimizers", "sgd", "--out", tmp_path / "run"]
-    race = subprocess.Popen(thalweg(*arguments), stdout=subprocess.PIPE, text=True)
+    race = subprocess.Popen(
+        thalweg(*arguments), stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
     store = tmp_path / "run" / "race.sqlite"
     until = time.monotonic() + 60
     while time.monotonic() < until and not (store.exists() and store.stat().st_size > 20_000):

@@ -119,6 +119,8 @@ def test_interrupted_by_the_keyboard_then_extended(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell's background job ignores Ctrl-C, and so would what is started from it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with parent:
         assert parent.stdout.readline() == "0\n"
