@@ -85,6 +85,6 @@ def test_list_has_a_line_for_each(capsys):
     assert cli.main(["list"]) == 0
     out = capsys.readouterr().out
     for name, entry in SCHEDULES.items():
-        [line] = [x for x in out.splitlines() if x.startswith(f"  {name} ")]
+        [line, *_] = [x for x in out.splitlines() if x.startswith(f"  {name} ")]
         assert line.endswith(entry.summary)
         assert len(line) <= 100
