@@ -8,7 +8,8 @@ import torch
 
 from optim.table import TABLE, every_engine
 from optim.training import Close, gradients, params, step, tensors, train
-from thalweg.optim.soap_sides import Sides, gram, sides
+from thalweg.optim import packed
+from thalweg.optim.soap_sides import Sides, sides
 
 ROW = TABLE["soap"]
 COURSES = {
@@ -50,7 +51,8 @@ def test_bases_stay_orthonormal_and_factors_symmetric(engine):
     train(o, gradients(40, torch.float32, shapes))
     for p in params(o):
         seen = sides(tuple(p.shape), 10_000.0, False, False, "channels_first")
-        for q, f in zip(*(seen.split(o.state[p][k]) for k in ("Q", "GG")), strict=True):
+        factors = seen.whole(o.state[p]["GG"])
+        for q, f in zip(seen.split(o.state[p]["Q"]), factors, strict=True):
             assert (q.T @ q - torch.eye(len(q))).abs().max() < 1e-5
             assert torch.allclose(f, f.T, rtol=1e-5, atol=1e-6 * f.abs().max())
 
@@ -62,10 +64,13 @@ def test_a_gradient_that_is_not_finite_does_not_stop_the_run():
     assert params(o)[0].isnan().all()
 
 
-@pytest.mark.parametrize("n", [3, 128, 131, 400])
-def test_gram(n):
-    x = torch.randn(n, 7, dtype=torch.float64)
-    assert torch.allclose(gram(x), x @ x.T, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("n", [0, 3, 128, 131, 400])
+def test_packed_averages(n):
+    x, y = torch.randn(2, n, 7, dtype=torch.float64)
+    stored = packed.averaged(torch.zeros(packed.size(n), dtype=torch.float64), x, 1.0)
+    stored = packed.averaged(stored, y, 0.25)
+    expected = 0.75 * (x @ x.T) + 0.25 * (y @ y.T)
+    assert torch.allclose(packed.unpacked(stored, n), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (3, 4, 2, 5), (1, 7), (8, 2, 2, 2, 3), (0, 4)])

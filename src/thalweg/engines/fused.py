@@ -211,6 +211,8 @@ class FusedBatch:
         if self.matrices is not None:
             self.matrices.begin()
         for number, p in enumerate(self.kernel.passes):
+            if self.matrices is not None:
+                self.matrices.before(number)
             self._sweep(number)
             for k, r in enumerate(p.reductions):
                 sums = self.plan.sums[number][:, k]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from thalweg.rule.graph import evaluate, given, is_gradient
+from thalweg.rule.graph import evaluate, given, is_gradient, is_temporary
 from thalweg.rule.trace import Node
 from thalweg.rule.words import Matrix
 
@@ -42,32 +42,64 @@ def renew(states: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         old.copy_(new)
 
 
+def _name(node: Node) -> str:
+    """What an operand is kept as."""
+    return node.name if node.op == "matrix" else given(node)
+
+
 class Matrices:
-    """The matrix words of a batch's graph, and the arrays that they live on during a step."""
+    """The matrix words of a batch's graph, and the arrays that they live on during a step: as few
+    at a time as can be, for new memory costs as much as the arithmetic."""
 
     def __init__(self, batch: FusedBatch, dtype: torch.dtype) -> None:
         self.batch, self.dtype, self.graph = batch, dtype, batch.work.graph
         self.row = {name: i for i, name in enumerate(self.graph.tensors)}
-        self.given = [n for n in self.graph.temporaries if n.startswith("given")]
         self.found: dict[tuple[str, int], Tensor] = {}  # by name and slot, for the step under way
+        self.words = [
+            [node for node in self.graph.matrices if node.after == number]
+            for number in range(len(self.graph.passes))
+        ]
+        self.done = self._last_uses()
+
+    def _last_uses(self) -> dict[int | Node, list[str]]:
+        """Which arrays nothing needs any more after a pass or a word."""
+        last: dict[str, int | Node | None] = {}
+        for number, p in enumerate(self.graph.passes):
+            last |= dict.fromkeys(p.loads, number)
+            for node in self.words[number]:
+                last |= dict.fromkeys((node.name, *map(_name, node.args)), node)
+        last |= dict.fromkeys(map(_name, self.graph.new_shaped.values()))
+        done: dict[int | Node, list[str]] = {}
+        for name, user in last.items():
+            if user is not None:
+                done.setdefault(user, []).append(name)
+        return done
 
     def begin(self) -> None:
-        """Arrays for what the first passes compute for the words."""
         self.found.clear()  # what a step that failed has left
-        for i in self.batch.active:
-            for name in self.given:
+
+    def before(self, number: int) -> None:
+        """Arrays for what a pass computes for the words."""
+        for name in filter(is_temporary, self.graph.passes[number].stores):
+            for i in self.batch.active:
                 self._keep(name, i, torch.empty_like(self.batch.params[i], dtype=self.dtype))
 
     def after(self, number: int) -> None:
-        """Run the words whose operands pass ``number`` has finished."""
+        """Run the words whose operands pass ``number`` has finished, parameter by parameter."""
         with torch.no_grad():
-            for node in self.graph.matrices:
-                if node.after == number and node.word is not None:
-                    for i in self.batch.active:
-                        found = node.word.run(*(self._operand(a, i) for a in node.args))
-                        if node.elementwise:
-                            found = self._fitted(node.word, found, self.batch.params[i])
-                        self._keep(node.name, i, found)
+            for i in self.batch.active:
+                self._drop(number, i)
+                for node in self.words[number]:
+                    assert node.word is not None
+                    found = node.word.run(*(self._operand(a, i) for a in node.args))
+                    if node.elementwise:
+                        found = self._fitted(node.word, found, self.batch.params[i])
+                    self._keep(node.name, i, found)
+                    self._drop(node, i)
+
+    def _drop(self, user: int | Node, i: int) -> None:
+        for name in self.done.get(user, ()):
+            self.found.pop((name, i), None)
 
     def end(self) -> None:
         """Store the new shaped state; the step's arrays are given back."""
@@ -94,14 +126,12 @@ class Matrices:
         slot = self.batch.slots[i]
         if node.op == "shaped":
             return slot.state[self.batch.work.shaped_keys[node.name]]
-        if node.op == "matrix":
-            return self.found[node.name, i]
-        if not node.elementwise:
+        if not (node.op == "matrix" or node.elementwise):
             return float(evaluate(node, lambda name: self._scalar(name, i)))
         if is_gradient(node):
             assert slot.param.grad is not None
             return slot.param.grad.detach().to(self.dtype)
-        return self.found[given(node), i]
+        return self.found[_name(node), i]
 
     def _scalar(self, name: str, i: int) -> float:
         slot, keys = self.batch.slots[i], self.batch.work.scalar_keys

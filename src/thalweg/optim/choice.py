@@ -19,6 +19,8 @@ from thalweg.optim.state import Stateful
 from thalweg.rule.graph import Graph
 from thalweg.rule.rule import Rule, Values
 
+TOGETHER = 2**22  # elements of which a step holds temporary copies at a time, or one parameter
+
 
 class Choosing(Stateful):
     """The part of an optimizer that knows the engines."""
@@ -89,12 +91,25 @@ def batches(rule: Rule, slots: Iterable[tuple[Slot, str, Graph, bool]]) -> list[
         work = Work(rule, graph)
         match engine:
             case "fused":
-                found.append(fused.FusedBatch(work, together))
+                parts = _parts(together) if graph.matrices else [together]
+                found += [fused.FusedBatch(work, part) for part in parts]
             case "compiled":
                 found.append(compiled.CompiledBatch(work, together))
             case _:
                 found.append(PlainBatch(work, together, differentiable))
     return found
+
+
+def _parts(slots: list[Slot]) -> list[list[Slot]]:
+    """Slots whose parameters are not too much together for what their matrix words leave behind."""
+    parts, room = list[list[Slot]](), 0
+    for slot in slots:
+        if not parts or slot.param.numel() > room:
+            parts.append([])
+            room = TOGETHER
+        parts[-1].append(slot)
+        room -= slot.param.numel()
+    return parts
 
 
 @functools.cache

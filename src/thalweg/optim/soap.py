@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, Unpack
 
-import torch
 from torch import Tensor
 
+from thalweg.engines.products import product
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
-from thalweg.optim.soap_sides import eigenbasis, sides
+from thalweg.optim.orthonormal import orthonormal
+from thalweg.optim.soap_sides import Sides, eigenbasis, sides
 from thalweg.rule import clip_global_norm, matrix, maximize, mean, rule, shaped, sqrt, where
 from thalweg.rule.rule import Values
 from thalweg.rule.words import named
@@ -19,19 +20,17 @@ from thalweg.rule.words import named
 
 @shaped
 def average(old: Tensor, g: Tensor, beta: float, **seen: Any) -> Tensor:
-    """A moving average of the Gram matrix of each side."""
-    seen_as, new = sides(g.shape, **seen), torch.empty_like(old)
-    for f, gram, out in zip(seen_as.split(old), seen_as.grams(g), seen_as.split(new), strict=True):
-        if f is not None and gram is not None:
-            torch.lerp(f, gram, 1 - beta, out=out)
-    return new
+    """A moving average of the Gram matrix of each side, packed."""
+    return sides(g.shape, **seen).averaged(old, g, 1 - beta)
 
 
 @shaped
 def iterated(f: Tensor, q: Tensor, k: float, g: Tensor, *, every: float, **seen: Any) -> Tensor:
     """Each factor times its basis at every so many steps, else the bases themselves."""
-    due = k > 0 and k % every == 0
-    return sides(g.shape, **seen).each(torch.matmul, f, q) if due else q
+    if k == 0 or k % every != 0:
+        return q
+    found = sides(g.shape, **seen)
+    return found.join(found.each(product, found.whole(f), found.split(q)), like=q)
 
 
 @shaped
@@ -39,10 +38,14 @@ def bases(f: Tensor, q: Tensor, fq: Tensor, k: float, g: Tensor, **seen: Any) ->
     """The next bases: eigenvectors at the start, then what a power iteration makes of them."""
     found = sides(g.shape, **seen)
     if k == 0:
-        return found.each(eigenbasis, f)
+        return found.join(found.each(eigenbasis, found.whole(f)), q)
     if fq is q:
         return q
-    return found.each(lambda q, fq: torch.linalg.qr(fq[:, _order(q, fq)])[0], q, fq)
+    return found.join(found.each(_renewed, found.split(q), found.split(fq)), q)
+
+
+def _renewed(q: Tensor, fq: Tensor) -> Tensor:
+    return orthonormal(fq[:, _order(q, fq)])
 
 
 @matrix
@@ -82,9 +85,9 @@ def _order(q: Tensor, fq: Tensor) -> Tensor:
     return (q * fq).sum(0).argsort(descending=True)
 
 
-def _size(shape: tuple[int, ...], h: Values) -> tuple[int]:
+def _sides(shape: tuple[int, ...], h: Values) -> Sides:
     seen = {name: h[name] for name in ("merge_dims", "precondition_1d", "data_format")}
-    return (sides(shape, h["max_precond_dim"], **seen).size,)
+    return sides(shape, h["max_precond_dim"], **seen)
 
 
 def _apply(w: Any, direction: Any, h: Values) -> Any:
@@ -94,7 +97,10 @@ def _apply(w: Any, direction: Any, h: Values) -> Any:
 
 @rule(
     state={"m": "exp_avg", "v": "exp_avg_sq", "f": "GG", "q": "Q"},
-    shaped={"f": _size, "q": _size},
+    shaped={
+        "f": lambda shape, h: (_sides(shape, h).packed_size,),
+        "q": lambda shape, h: (_sides(shape, h).size,),
+    },
     apply=_apply,
     reads=("weight_decay",),
 )
@@ -156,8 +162,9 @@ class SOAP(Optimizer):
         correct_bias: free m and v of the bias of their start at zero.
 
     State: ``step``; ``exp_avg`` (m) and ``exp_avg_sq`` (v) in the bases, of the parameter's shape;
-    ``GG`` (F) and ``Q``, the square matrices of all sides flattened one after another, in float32
-    or float64.
+    ``GG`` (F) and ``Q``, those of all sides one after another in a flat tensor of float32 or
+    float64: of F, which is symmetric, what is below the diagonal (``thalweg.optim.packed``), of Q
+    the square matrices.
 
     Where papers and code disagree:
         As the official code: the first step only looks, where the paper starts from bases that are

@@ -1,9 +1,11 @@
 """A tensor side by side: the Gram matrix of each of its dimensions, and what their eigenbases make
-of it. Factors and bases of all sides lie in one flat tensor, one square matrix after another.
+of it. The bases of all sides lie in one flat tensor, one square matrix after another, and so do the
+factors, packed.
 
-A product with one basis per side is done as in a rotating press: the leading side is multiplied and
-goes to the back, so that each product is one matrix product and nothing has to be copied. Small
-neighbouring sides (a kernel's height and width) go through together, as one Kronecker product.
+A product with one basis per side is done as in a rotating press: the last side is multiplied and
+comes to the front, so that each product is one of matrices and no tensor has to be laid out anew.
+Small neighbouring sides (a kernel's height and width) go through together, as one Kronecker
+product.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from thalweg.engines.products import product
+from thalweg.optim import packed
+
 SMALL = 64  # neighbours whose lengths multiply to at most this go through as one
-STRIP = 128  # rows at a time of a Gram matrix, of which only the lower left is computed
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,16 @@ class Sides:
     turned: tuple[bool, ...]
     back_last: bool = False  # the last dimension is seen as the second: kernels of channels_last
 
-    @property
+    @cached_property
     def size(self) -> int:
-        """How many numbers all factors have together."""
+        """How many numbers all bases have together."""
         return sum(n * n for n, turned in zip(self.lengths, self.turned, strict=True) if turned)
+
+    @cached_property
+    def packed_size(self) -> int:
+        """How many numbers are stored of all factors together."""
+        pairs = zip(self.lengths, self.turned, strict=True)
+        return sum(packed.size(n) for n, turned in pairs if turned)
 
     @cached_property
     def _runs(self) -> tuple[tuple[int, ...], ...]:
@@ -47,7 +58,7 @@ class Sides:
         return tuple(map(tuple, runs))
 
     def split(self, flat: Tensor) -> list[Tensor | None]:
-        """The factors in a flat tensor, side by side; None where a side has none."""
+        """The square matrices in a flat tensor, side by side; None where a side has none."""
         sizes = [n * n if t else 0 for n, t in zip(self.lengths, self.turned, strict=True)]
         parts = torch.split(flat, sizes) if sizes else ()
         return [
@@ -55,15 +66,14 @@ class Sides:
             for part, n, turned in zip(parts, self.lengths, self.turned, strict=True)
         ]
 
-    def join(self, factors: Sequence[Tensor | None], like: Tensor) -> Tensor:
-        """The factors as one flat tensor."""
-        flat = [f.reshape(-1) for f in factors if f is not None]
+    def join(self, matrices: Sequence[Tensor | None], like: Tensor) -> Tensor:
+        """Square matrices as one flat tensor."""
+        flat = [f.reshape(-1) for f in matrices if f is not None]
         return torch.cat(flat) if flat else torch.zeros_like(like)
 
-    def each(self, f: Callable[..., Tensor], *flats: Tensor) -> Tensor:
-        """A function of one side's factors, for every side."""
-        split = zip(*map(self.split, flats), strict=True)
-        return self.join([None if x[0] is None else f(*x) for x in split], flats[0])
+    def each(self, f: Callable[..., Tensor], *matrices: Sequence[Tensor | None]) -> list[Any]:
+        """A function of one side's matrices, for every side that has some."""
+        return [None if x[0] is None else f(*x) for x in zip(*matrices, strict=True)]
 
     def _seen(self, x: Tensor) -> Tensor:
         x = x.permute(0, 3, 1, 2) if self.back_last else x
@@ -75,37 +85,55 @@ class Sides:
         n, h, w, c = shape
         return x.reshape(n, c, h, w).permute(0, 2, 3, 1)
 
-    def grams(self, x: Tensor) -> list[Tensor | None]:
-        """For each side that has a basis the products of its slices with each other."""
+    def averaged(self, factors: Tensor, x: Tensor, weight: float) -> Tensor:
+        """Packed factors, moved by ``weight`` of the way towards the products of each side's slices
+        with each other."""
         if not self.size:
-            return [None] * len(self.lengths)
-        x, factors = self._seen(x), list[Tensor | None]()
+            return factors
+        x, stored, new = self._seen(x), self._packed(factors), list[Tensor]()
         for run in self._runs:
-            lengths = [self.lengths[k] for k in run]
             if not self.turned[run[0]]:
-                factors.append(None)
                 continue
+            lengths = [self.lengths[k] for k in run]
             n, before = math.prod(lengths), math.prod(self.lengths[: run[0]])
             slices = x.reshape(before, n, -1) if x.numel() else x.new_zeros(1, n, 1)
-            whole = gram(slices.transpose(0, 1).flatten(1))
-            for k in range(len(run)):  # what is summed over is the diagonal of the other sides
-                a, b = math.prod(lengths[:k]), math.prod(lengths[k + 1 :])
-                one = whole.view(a, lengths[k], b, a, lengths[k], b)
-                factors.append(torch.einsum("anbamb->nm", one) if len(run) > 1 else whole)
-        return factors
+            rows = slices.transpose(0, 1).flatten(1)
+            if len(run) == 1:
+                new.append(packed.averaged(stored[run[0]], rows, weight))
+                continue
+            together = rows @ rows.T
+            for i, k in enumerate(run):  # what is summed over is the diagonal of the other sides
+                shape = math.prod(lengths[:i]), lengths[i], math.prod(lengths[i + 1 :])
+                one = together.view(2 * shape)
+                gram = torch.einsum("anbamb->nm", one).flatten()
+                new.append(torch.lerp(stored[k], gram, weight))
+        return torch.cat(new)
 
-    def turn(self, flat: Tensor, x: Tensor, *, back: bool = False) -> Tensor:
+    def whole(self, factors: Tensor) -> list[Tensor | None]:
+        """Packed factors side by side, each as the square matrix that it is."""
+        pairs = zip(self._packed(factors), self.lengths, self.turned, strict=True)
+        return [packed.unpacked(f, n) if turned else None for f, n, turned in pairs]
+
+    def _packed(self, factors: Tensor) -> list[Tensor]:
+        pairs = zip(self.lengths, self.turned, strict=True)
+        return list(torch.split(factors, [packed.size(n) if t else 0 for n, t in pairs]))
+
+    def turn(self, bases: Tensor, x: Tensor, *, back: bool = False) -> Tensor:
         """The tensor's coordinates in the bases, or ``back`` from them."""
         if not self.size:
             return x
-        bases, y = self.split(flat), self._seen(x)
-        for run in self._runs:
+        found, y = self.split(bases), self._seen(x)
+        for run in reversed(self._runs):
             n = math.prod(self.lengths[k] for k in run)
-            y = y.reshape(n, y.numel() // n if n else 0).mT
-            together = [q for k in run if (q := bases[k]) is not None]
-            if together:
-                q = reduce(torch.kron, together)
-                y = y @ (q.mT if back else q)
+            y = y.reshape(y.numel() // n if n else 0, n)
+            together = [q for k in run if (q := found[k]) is not None]
+            q = reduce(torch.kron, together) if together else None
+            if q is None or (n == 1 and q.item() == 1):  # as for every 1 x 1 kernel
+                y = y.mT
+                continue
+            q = q if back else q.mT
+            # What has to be laid out anew is the smaller one: the basis now, or the result next.
+            y = product(q, y.mT) if back or q.numel() <= y.numel() else product(y, q.mT).mT
         return self._as_given(y, x.shape)
 
     def select(self, orders: Sequence[Tensor | None], x: Tensor) -> Tensor:
@@ -149,19 +177,6 @@ def _merge(shape: tuple[int, ...], longest: float) -> tuple[int, ...]:
     if pending != 1 or not lengths:
         lengths.append(pending)
     return tuple(lengths)
-
-
-def gram(x: Tensor) -> Tensor:
-    """``x @ x.T``, each product of two rows once."""
-    n = x.shape[0]
-    if n <= STRIP:
-        return x @ x.T
-    whole = x.new_empty(n, n)
-    for start in range(0, n, STRIP):
-        end = min(start + STRIP, n)
-        torch.mm(x[start:end], x[:end].T, out=whole[start:end, :end])
-        whole[:start, start:end] = whole[start:end, :start].T
-    return whole
 
 
 def eigenbasis(factor: Tensor) -> Tensor:
