@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from thalweg.engines import products
-from thalweg.engines.products import product
+from thalweg.engines.products import gram, product
 
 LAYOUTS = {
     "rows": lambda x: x,
@@ -66,3 +66,13 @@ def test_where_there_is_none_torch_multiplies(monkeypatch):
     monkeypatch.setattr(products, "_linear", lambda: None)
     a = torch.randn(200, 200)
     assert torch.equal(product(a, a), a @ a)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("n", [0, 3, 128, 511, 512, 700])
+def test_gram(n, dtype):
+    x = torch.randn(n, 70).to(dtype)
+    for rows in (x, x.mT.contiguous().mT):
+        found = gram(rows)
+        assert torch.equal(found[:128, 128:], found[128:, :128].mT)
+        assert torch.allclose(found, rows @ rows.mT, rtol=10 * torch.finfo(dtype).eps, atol=1e-4)

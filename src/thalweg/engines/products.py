@@ -8,12 +8,13 @@ choice depends on the processor and the shapes alone, so that a run can be repea
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+STRIP = 128  # rows of a symmetric matrix that are computed at a time
 WORTH = 2**21  # multiplications below which oneDNN's call costs more than it saves
 
 
@@ -28,6 +29,23 @@ def product(a: Tensor, b: Tensor) -> Tensor:
         b = b.contiguous()  # oneDNN has only a slow loop for others
     result: Tensor = linear(a.contiguous(), b.mT, None, "none", [], "")
     return result
+
+
+def gram(x: Tensor) -> Tensor:
+    """``x @ x.T``; of large ones only strips as far as the diagonal, the rest is mirrored."""
+    n = x.shape[0]
+    if n < 4 * STRIP:
+        return product(x, x.mT)
+    whole = x.new_empty(n, n)
+    for start, end in strips(n):
+        whole[start:end, :end] = product(x[start:end], x[:end].mT)
+        whole[:start, start:end] = whole[start:end, :start].mT
+    return whole
+
+
+def strips(n: int) -> Iterator[tuple[int, int]]:
+    """From which row to which a symmetric matrix of n rows is computed at a time."""
+    return ((start, min(start + STRIP, n)) for start in range(0, n, STRIP))
 
 
 def _suits(a: Tensor, b: Tensor) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Unpack
 import torch
 from torch import Tensor
 
+from thalweg.engines.products import gram
 from thalweg.optim.adam import adam
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import Optimizer
@@ -35,8 +36,8 @@ def orthogonal(
     x = x.T if tall else x
     x = x / x.norm().clamp(min=eps)
     for _ in range(int(steps)):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        xx = gram(x)
+        x = torch.addmm(x, torch.addmm(xx, xx, xx, beta=b, alpha=c), x, beta=a)
     return (x.T if tall else x).reshape(u.shape)
 
 
