@@ -27,28 +27,48 @@ from thalweg.rule import (
 )
 from thalweg.rule.words import named
 
+SHORT, MANY = 8, 1000  # sides and stacks of matrices at which torch's own loops are the slower ones
 
-def _average(old: Tensor, g: Tensor, share: float, axis: int) -> Tensor:
-    length = torch.linalg.vector_norm(g, dim=axis, keepdim=True)
-    return old.lerp(length * length / max(1, g.shape[axis]), share)
+
+def _short(shape: torch.Size, axis: int) -> bool:
+    return 1 < shape[axis] < SHORT and shape[:-2].numel() >= MANY
+
+
+def _means(x: Tensor, axis: int) -> Tensor:
+    n = x.shape[axis]
+    if n == 1:
+        return x
+    if not _short(x.shape, axis):
+        return x.sum(axis, keepdim=True).div_(max(1, n))
+    total = x.select(axis, 0) + x.select(axis, 1)
+    for i in range(2, n):
+        total += x.select(axis, i)
+    return total.div_(n).unsqueeze(axis)
 
 
 @shaped
-def row_means(old: Tensor, g: Tensor, share: float) -> Tensor:
+def row_means(old: Tensor, squares: Tensor, share: float) -> Tensor:
     """A moving average of the mean of g^2 over each row."""
-    return _average(old, g, share, -1)
+    return old.lerp(_means(squares, -1), share)
 
 
 @shaped
-def column_means(old: Tensor, g: Tensor, share: float) -> Tensor:
+def column_means(old: Tensor, squares: Tensor, share: float) -> Tensor:
     """A moving average of the mean of g^2 over each column."""
-    return _average(old, g, share, -2)
+    return old.lerp(_means(squares, -2), share)
 
 
 @matrix
 def product(r: Tensor, c: Tensor, eps: float) -> Tensor:
     """The matrix of rank one whose rows and columns have these means."""
-    return r / r.mean(dim=-2, keepdim=True).clamp(min=eps) * c
+    r = r / _means(r, -2).clamp(min=eps)
+    shape = torch.broadcast_shapes(r.shape, c.shape)
+    if not _short(shape, -1):
+        return r * c
+    whole = r.new_empty(shape)
+    for i in range(shape[-1]):
+        torch.mul(r[..., 0], c[..., i], out=whole[..., i])
+    return whole
 
 
 def _larger(a: Any, b: Any) -> Any:
@@ -71,7 +91,7 @@ def adafactor(
 ) -> Any:  # fmt: skip
     share = step**beta2_decay
     if factored:
-        r, c = row_means(r, g, share), column_means(c, g, share)
+        r, c = row_means(r, g * g, share), column_means(c, g * g, share)
         v, new = product(r, c, eps=eps1), {"r": r, "c": c}
     else:
         v = (1 - share) * v + share * g * g
