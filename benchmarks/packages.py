@@ -7,7 +7,7 @@ for it, side by side in one process, on ResNet-50's parameters.
 
 Ratios are medians over rounds of theirs / ours: how many times as fast ours is than the best of the
 others. ``share`` is of the bandwidth of an in-place add, for the bytes that the trace says must
-move. SOAP is timed over a whole refresh period, by the means; what matrix words move is not counted.
+move; what matrix words move is not counted. SOAP is timed over a whole refresh period, by means.
 """
 
 from __future__ import annotations
@@ -82,10 +82,9 @@ def others(name: str, params: list[Any]) -> dict[str, torch.optim.Optimizer]:
 
 def measure(name: str) -> None:
     params = parameters(MODELS["resnet50"]())
-    if name in MATRICES:
-        if name == "Muon":  # ResNet-50's 1x1 convolutions as the matrices that they are
-            shapes = [s for s in MODELS["resnet50"]() if len(s) == 4]
-            params = parameters([(s[0], s[1] * s[2] * s[3]) for s in shapes])
+    if name == "Muon":  # convolutions as the matrices that they are
+        shapes = [s for s in MODELS["resnet50"]() if len(s) == 4]
+        params = parameters([(s[0], s[1] * s[2] * s[3]) for s in shapes])
     ours = getattr(optim, name)(params, lr=1e-6)
     theirs = others(name, params)
     count = {"Muon": 5, "SOAP": 10}.get(name, COUNT)  # SOAP's refresh period is ten steps

@@ -66,11 +66,10 @@ def _suits(a: Tensor, b: Tensor) -> bool:
 def _linear() -> Callable[..., Any] | None:
     """OneDNN's ``x @ w.T``, where it is the faster one and there."""
     try:
-        import llvmlite.binding as llvm
+        from thalweg.engines.kernel import machine
     except (ImportError, OSError):
         return None
-    amd = llvm.get_host_cpu_name().startswith("znver")
-    if not (amd and llvm.get_host_cpu_features().get("avx512f")):
+    if not machine.mkl_uses_half():
         return None
     try:
         found: Callable[..., Any] = torch.ops.mkldnn._linear_pointwise.default

@@ -69,3 +69,10 @@ def converts_float16() -> bool:
     no library here holds."""
     x86 = llvm.get_process_triple().split("-")[0] in ("x86_64", "i686")
     return not x86 or bool(llvm.get_host_cpu_features().get("f16c"))
+
+
+def mkl_uses_half() -> bool:
+    """Whether this processor has registers of 512 bits that MKL, made by Intel, leaves half empty:
+    AMD's, from Zen 4 on."""
+    amd = llvm.get_host_cpu_name().startswith("znver")
+    return amd and bool(llvm.get_host_cpu_features().get("avx512f"))
