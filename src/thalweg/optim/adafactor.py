@@ -62,7 +62,7 @@ def column_means(old: Tensor, squares: Tensor, share: float) -> Tensor:
 def product(r: Tensor, c: Tensor, eps: float) -> Tensor:
     """The matrix of rank one whose rows and columns have these means."""
     r = r / _means(r, -2).clamp(min=eps)
-    shape = torch.broadcast_shapes(r.shape, c.shape)
+    shape = torch.Size((*r.shape[:-1], c.shape[-1]))
     if not _short(shape, -1):
         return r * c
     whole = r.new_empty(shape)
