@@ -44,6 +44,14 @@ def test_equals_its_reference(shape, options, engine):
         close(step(ours, grads), step(theirs, grads))
 
 
+@pytest.mark.parametrize("shape", [(0, 200), (200, 0), (3, 0, 150)])
+def test_long_sides_beside_an_empty_one(shape):
+    o = ROW.make(tensors(torch.float32, (shape,)), precondition_frequency=2)
+    for _ in range(4):
+        step(o, [torch.zeros(shape)])
+    assert o.state[params(o)[0]]["step"] == 4
+
+
 @every_engine
 def test_bases_stay_orthonormal_and_factors_symmetric(engine):
     shapes = ((12, 9), (5, 4, 3))

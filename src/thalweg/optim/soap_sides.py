@@ -48,10 +48,10 @@ class Sides:
     def _runs(self) -> tuple[tuple[int, ...], ...]:
         """Sides that go through together, by number."""
         runs: list[list[int]] = []
-        for k, (n, turned) in enumerate(zip(self.lengths, self.turned, strict=True)):
+        for k, turned in enumerate(self.turned):
             last = runs[-1] if runs else []
             small = turned and all(self.turned[j] for j in last)
-            if last and small and n * math.prod(self.lengths[j] for j in last) <= SMALL:
+            if last and small and math.prod(max(1, self.lengths[j]) for j in (*last, k)) <= SMALL:
                 last.append(k)
             else:
                 runs.append([k])
