@@ -52,6 +52,21 @@ def test_long_sides_beside_an_empty_one(shape):
     assert o.state[params(o)[0]]["step"] == 4
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_checkpoints_of_others_are_refused_and_nothing_changes(listed):
+    o, other = (make(tensors(shapes=((4, 3),))) for make in (ROW.make, torch.optim.AdamW))
+    grads = [torch.ones(4, 3, dtype=torch.float64)]
+    step(o, grads), step(other, grads)
+    saved = other.state_dict()
+    if listed:  # as the official code keeps them
+        saved = o.state_dict()
+        saved["state"][0] = {**saved["state"][0], "GG": [torch.eye(4), torch.eye(3)]}
+    before = {k: x.clone() for k, x in o.state[params(o)[0]].items()}
+    with pytest.raises(ValueError, match="the checkpoint has no tensor 'GG' for"):
+        o.load_state_dict(saved)
+    assert all(torch.equal(x, before[k]) for k, x in o.state[params(o)[0]].items())
+
+
 @every_engine
 def test_bases_stay_orthonormal_and_factors_symmetric(engine):
     shapes = ((12, 9), (5, 4, 3))

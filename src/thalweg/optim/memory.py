@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Memory:
     """Bytes of state by parameter and by name, the names being those of ``optimizer.state``."""
 
@@ -36,3 +36,5 @@ class Memory:
             f"{name:<{width}}  {size:>15,} bytes  {size / weights:>5.3g} per weight"
             for name, size in rows.items()
         )
+
+    __repr__ = __str__  # what a notebook shows

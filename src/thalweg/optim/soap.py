@@ -154,7 +154,8 @@ class SOAP(Optimizer):
         weight_decay: fraction of w taken off per step and unit of lr, at least 0.
         precondition_frequency: steps from one refreshment of the bases to the next, at least 1.
         max_precond_dim: longer sides have no basis; at least 0.
-        merge_dims: see neighbouring dimensions as one while that has at most max_precond_dim.
+        merge_dims: see neighbouring dimensions as one while that has at most max_precond_dim. With
+            10000 a small tensor is one vector, with one large basis: give a smaller limit.
         precondition_1d: give vectors a basis too.
         normalize_grads: divide d by its root mean square over the parameter.
         data_format: for merge_dims, ``"channels_first"`` or ``"channels_last"``: what the second

@@ -116,6 +116,12 @@ class Stateful(Groups):
         scalars = {self.rule.state[s] for s in self.rule.scalar}
         shaped = {self.rule.state[s]: shape for s, shape in self.rule.shaped.items()}
         values = self.values(p, group) if shaped else {}
+        for s in self.rule.trace(values).new_shaped if shaped and given else ():
+            if not isinstance(given.get(self.rule.state[s]), Tensor):
+                raise ValueError(
+                    f"the checkpoint has no tensor {self.rule.state[s]!r} for {self._name(p)}: "
+                    f"it is another algorithm's, or other code's than this {type(self).__name__}"
+                )
         for name, value in given.items():
             if name == "step" or name in scalars:
                 state[name] = torch.tensor(float(value), dtype=torch.float64)
