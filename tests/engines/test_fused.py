@@ -15,6 +15,7 @@ import torch
 from thalweg import optim
 from thalweg.engines import fused, threads
 from thalweg.engines.kernel import machine
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import mean, norm, rule, sqrt, total, where
 from thalweg.rule.graph import storing_last
@@ -35,7 +36,7 @@ def give_gradients(params, seed):
 
 
 def optimizer(r: Rule, params, **common):
-    class Made(optim.Optimizer):
+    class Made(RuleOptimizer):
         rule = r
         domains = {"lr": NON_NEGATIVE, "beta1": NON_NEGATIVE}
 

@@ -8,7 +8,7 @@ import io
 import pytest
 import torch
 
-from thalweg import optim
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import clip_global_norm, matrix, maximum, mean, norm, rule, shaped, sqrt
 from thalweg.rule.formula import latex, text
@@ -85,7 +85,7 @@ SHAPES = ((12, 5), (3, 40), (2, 3, 2, 2), (1, 1), (4, 4))
 
 
 def optimizer(r, params, engine="auto", **common):
-    class Made(optim.Optimizer):
+    class Made(RuleOptimizer):
         rule = r
         domains = {"lr": NON_NEGATIVE, "beta": NON_NEGATIVE}
 

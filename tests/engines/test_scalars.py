@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from thalweg import optim
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import cbrt, exp, log, maximum, norm, rule
 
@@ -29,7 +29,7 @@ def common(g, m, d, *, first):
 
 
 def optimizer(r, params, engine):
-    class Made(optim.Optimizer):
+    class Made(RuleOptimizer):
         rule = r
         domains = {"lr": NON_NEGATIVE, "first": NON_NEGATIVE}
 

@@ -44,6 +44,7 @@ from reference.soap import DEFAULTS as SOAP_DEFAULTS
 from reference.soap import soap
 from reference.straight import Straight, Unseen
 from thalweg import optim
+from thalweg.optim.optimizer import RuleOptimizer
 
 ENGINES = ("plain", "fused")
 
@@ -53,7 +54,7 @@ class Row:
     """One algorithm and what it is compared with."""
 
     name: str
-    ours: type[optim.Optimizer]
+    ours: type[RuleOptimizer]
     theirs: Callable[..., torch.optim.Optimizer]  # (params, **options)
     options: tuple[dict[str, Any], ...]  # what both are run with, again and again
     always: dict[str, Any] = field(default_factory=dict)  # options of ours that make it this row
@@ -70,7 +71,7 @@ class Row:
         """Keys of the states that have a shape of their own."""
         return {self.ours.rule.state[s] for s in self.ours.rule.shaped}
 
-    def make(self, params: Any, **options: Any) -> optim.Optimizer:
+    def make(self, params: Any, **options: Any) -> RuleOptimizer:
         return self.ours(params, **{**self.always, **options})
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from thalweg import optim
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import maximum, mean, minimum, norm, rule, sign, sqrt, total, where
 from thalweg.rule.words import Number
@@ -44,7 +44,7 @@ def run(word, g, w=None, engine="plain", dtype=torch.float64):
     def applied(w, g):
         return word(w, g), {}
 
-    class Applied(optim.Optimizer):
+    class Applied(RuleOptimizer):
         rule = applied
         domains = {"lr": NON_NEGATIVE}
 

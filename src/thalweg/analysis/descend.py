@@ -14,7 +14,7 @@ from thalweg.analysis.batched import whole
 from thalweg.analysis.derivatives import Function, function
 from thalweg.analysis.derivatives import gradient as gradient_of
 from thalweg.analysis.descent import Descent
-from thalweg.optim import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE, Interval, check, check_choice, number
 from thalweg.optim.registry import ALGORITHMS, Algorithm, find
 from thalweg.problems.landscapes.noise import GradientNoise
@@ -89,7 +89,7 @@ def descend(
         return loss
 
     def view() -> AbstractContextManager[None]:
-        return o.averaged() if averaged and isinstance(o, Optimizer) else nullcontext()
+        return o.averaged() if averaged and isinstance(o, RuleOptimizer) else nullcontext()
 
     points, losses, norms, states, rates = [], [], [], [], []
     diverged_at = None

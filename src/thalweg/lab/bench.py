@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thalweg.optim import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.registry import Algorithm
 
 Shapes = list[tuple[int, ...]]
@@ -140,7 +140,7 @@ def torch_variants(algorithm: Algorithm, params: list[Tensor]) -> dict[str, torc
     return found
 
 
-def stepping(optimizer: Optimizer, params: Sequence[Tensor]) -> Callable[[], Any]:
+def stepping(optimizer: RuleOptimizer, params: Sequence[Tensor]) -> Callable[[], Any]:
     """A step as a call; every gradient it asks for is the one that is there."""
     if len(optimizer.phases()) == 1:
         return optimizer.step
@@ -154,11 +154,11 @@ def stepping(optimizer: Optimizer, params: Sequence[Tensor]) -> Callable[[], Any
     return functools.partial(optimizer.step, closure)
 
 
-def traffic(optimizer: Optimizer) -> tuple[int, int]:
+def traffic(optimizer: RuleOptimizer) -> tuple[int, int]:
     """Bytes per weight and passes over memory of the last step, as the trace plans them."""
     several = optimizer.phases()
     if len(several) > 1:  # and a copy between them, which leads back
-        parts = [traffic(o) for o in several if isinstance(o, Optimizer)]
+        parts = [traffic(o) for o in several if isinstance(o, RuleOptimizer)]
         copy = 2 * optimizer.param_groups[0]["params"][0].element_size()
         return sum(b for b, _ in parts) + copy, sum(p for _, p in parts) + 1
     work = optimizer.batches[0].work

@@ -18,7 +18,7 @@ import torch
 
 from thalweg.lab.contender import pace
 from thalweg.lab.plan import Trial
-from thalweg.optim import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.registry import find
 from thalweg.problems import PROBLEMS, Task
 from thalweg.problems.problem import Batch
@@ -53,7 +53,9 @@ def train(trial: Trial) -> Outcome:
     problem = PROBLEMS[trial.problem]
     task = problem.start(trial.seed)
     make: Any = find(trial.algorithm).optimizer  # every class has its own constructor
-    optimizer: Optimizer = make(task.model.parameters(), lr=trial.rate, **json.loads(trial.options))
+    optimizer: RuleOptimizer = make(
+        task.model.parameters(), lr=trial.rate, **json.loads(trial.options)
+    )
     course = pace(trial.schedule or "constant", trial.epochs * task.steps_per_epoch)
     scheduler: Any = attach(optimizer, course)  # stepped with a metric or without
     curves: tuple[list[float], list[float]] = ([], [])
@@ -87,7 +89,7 @@ def train(trial: Trial) -> Outcome:
     return Outcome(validation, test, steps, seconds, diverged, "", *map(tuple, curves))
 
 
-def _record(task: Task, optimizer: Optimizer, curves: tuple[list[float], list[float]]) -> bool:
+def _record(task: Task, optimizer: RuleOptimizer, curves: tuple[list[float], list[float]]) -> bool:
     """Add a point to both curves; False if there is nothing to go on with."""
     with optimizer.averaged():
         losses = task.evaluate("train")[0], task.evaluate("validation")[0]

@@ -3,7 +3,7 @@
 ``from thalweg import optim`` in place of ``from torch import optim`` is enough to move a script.
 """
 
-from torch.optim import LBFGS, SparseAdam, lr_scheduler, swa_utils
+from torch.optim import LBFGS, Optimizer, SparseAdam, lr_scheduler, swa_utils
 
 from thalweg.optim.adabelief import AdaBelief
 from thalweg.optim.adadelta import Adadelta
@@ -22,7 +22,6 @@ from thalweg.optim.lion import Lion
 from thalweg.optim.madgrad import MADGRAD
 from thalweg.optim.muon import Muon
 from thalweg.optim.nadam import NAdam
-from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.own import from_rule
 from thalweg.optim.padam import Padam
 from thalweg.optim.prodigy import Prodigy

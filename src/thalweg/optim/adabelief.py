@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
     Rule,
@@ -55,7 +55,7 @@ def _fixed_decay(rule: Rule) -> Rule:
     return rule.with_(apply=apply, scalars=rule.scalars | {"weight_decay"})
 
 
-class AdaBelief(Optimizer):
+class AdaBelief(RuleOptimizer):
     """Adam that divides by how far the gradient is from what was expected, its moving average,
     instead of by how large it is: long steps where the average is to be believed.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE, Common, Interval
 from thalweg.rule import bounded, clip_global_norm, l2_decay, maximize, rule, sqrt
 
@@ -18,7 +18,7 @@ def adadelta(g: Any, v: Any, u: Any, *, rho: Any, eps: Any) -> Any:
     return delta, {"v": v, "u": u}
 
 
-class Adadelta(Optimizer):
+class Adadelta(RuleOptimizer):
     """Scale each coordinate's gradient by the root mean square of its past steps over that of its
     gradients. Steps then have the units of w, which no other factor has to supply.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from thalweg.optim.groups import Group
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     bounded,
@@ -103,7 +103,7 @@ def adafactor(
     return scale * (g / sqrt(v)), new
 
 
-class Adafactor(Optimizer):
+class Adafactor(RuleOptimizer):
     """Adam's second moment from the means of its rows and of its columns, which is all that is
     kept: for a matrix of r rows and c columns, r + c numbers in place of r c. There is no first
     moment; steps are as large as the weights are, and bounded where g is suddenly larger than v.

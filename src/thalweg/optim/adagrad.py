@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE, Common
 from thalweg.rule import bounded, clip_global_norm, l2_decay, maximize, rule, sqrt
 
@@ -21,7 +21,7 @@ def adagrad(g: Any, s: Any, *, lr_decay: Any, eps: Any, convention: str, step: A
     return g / (1 + (step - 1) * lr_decay) / root, {"s": s}
 
 
-class Adagrad(Optimizer):
+class Adagrad(RuleOptimizer):
     """Divide each coordinate's gradient by the root of the sum of all its squares so far.
     Coordinates that are rarely touched keep a large step, which suits sparse features; the sum
     only grows, so every step shrinks in the end.

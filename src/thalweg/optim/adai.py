@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     bounded,
@@ -41,7 +41,7 @@ def adai(g: Any, m: Any, v: Any, p: Any, *, beta0: Any, beta2: Any, eps: Any, st
     return m / (1 - p), {"m": m, "v": v, "p": p}
 
 
-class Adai(Optimizer):
+class Adai(RuleOptimizer):
     """Momentum SGD with an inertia of its own for each coordinate: none where its gradients are
     larger than ten times the mean, nearly all of it where they are small. The learning rate is the
     same for all, which is to find flatter minima than Adam's does.

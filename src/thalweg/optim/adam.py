@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
     bounded,
@@ -48,7 +48,7 @@ def adam(
     return m_hat / (sqrt(v_hat) if convention == "eadam" else sqrt(v_hat) + eps), new
 
 
-class Adam(Optimizer):
+class Adam(RuleOptimizer):
     """Moving averages of the gradient and of its square, freed of the bias of their start at zero:
     the step is the first over the root of the second, so its size is about lr in each coordinate.
 

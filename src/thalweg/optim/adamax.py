@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import bounded, cautious, clip_global_norm, l2_decay, maximize, maximum, rule
 
@@ -18,7 +18,7 @@ def adamax(g: Any, m: Any, u: Any, *, beta1: Any, beta2: Any, eps: Any, step: An
     return m / (1 - beta1**step) / u, {"m": m, "u": u}
 
 
-class Adamax(Optimizer):
+class Adamax(RuleOptimizer):
     """Adam whose divisor is the largest recent gradient, forgotten exponentially, in place of the
     root of a mean square. It starts without bias, and no step is longer than lr by much.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import bounded, cautious, clip_global_norm, maximize, rule, sqrt, total, where
 from thalweg.rule.words import named
@@ -62,7 +62,7 @@ def adan(
     return direction, new
 
 
-class Adan(Optimizer):
+class Adan(RuleOptimizer):
     """Adam with Nesterov's momentum, which needs no gradient at another point: the change of the
     gradient since the last step, d, has a moving average of its own and takes part in the square.
 
@@ -113,7 +113,7 @@ class Adan(Optimizer):
         "weight_decay": NON_NEGATIVE,
         "restart_radius": Interval(0.0, optional=True),
     }
-    united = (*Optimizer.united, "restart_radius")
+    united = (*RuleOptimizer.united, "restart_radius")
     flags = {"no_prox": (False, True), "convention": ("official", "paper")}
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     bounded,
@@ -60,7 +60,7 @@ def ademamix(
     return (m1_hat + alpha * m2) / (sqrt(v_hat) + eps), new
 
 
-class AdEMAMix(Optimizer):
+class AdEMAMix(RuleOptimizer):
     """AdamW with a second, much slower average of the gradient beside the first: old gradients stay
     useful for tens of thousands of steps, which one average cannot keep and stay alert.
 

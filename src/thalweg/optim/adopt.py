@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     Rule,
@@ -48,7 +48,7 @@ def _look_first(rule: Rule) -> Rule:
     return rule.with_(apply=apply)
 
 
-class ADOPT(Optimizer):
+class ADOPT(RuleOptimizer):
     """Adam that divides the gradient by the root of the *previous* v, so that the two are
     independent, and averages after dividing: with both changes it converges for any beta2.
 

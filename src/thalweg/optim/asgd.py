@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE, Common
 from thalweg.rule import clip_global_norm, l2_decay, maximize, maximum, rule
 
@@ -35,7 +35,7 @@ def asgd(
     return w, {"eta": eta, "mu": mu, "ax": ax}
 
 
-class ASGD(Optimizer):
+class ASGD(RuleOptimizer):
     """Gradient descent whose rate falls slowly, and beside it the mean of the weights that it went
     through. The mean is less noisy than any of them; it is kept in the state and never stepped to.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
     bounded,
@@ -42,7 +42,7 @@ def lamb(
     return u, {"m": m, "v": v}
 
 
-class LAMB(Optimizer):
+class LAMB(RuleOptimizer):
     """Adam whose step is, tensor by tensor, as long as lr times the weights it changes: all layers
     then move at the same relative speed, which is what lets batches grow to tens of thousands.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import bounded, cautious, clip_global_norm, decoupled_decay, maximize, rule, sign
 
@@ -17,7 +17,7 @@ def lion(g: Any, m: Any, *, beta1: Any, beta2: Any) -> Any:
     return direction, {"m": beta2 * m + (1 - beta2) * g}
 
 
-class Lion(Optimizer):
+class Lion(RuleOptimizer):
     """Step by lr in every coordinate, in the direction of the sign of a moving average: a rule that
     a program search found. One average serves twice: the step looks at it with more weight on the
     present gradient (beta1) than it is remembered with (beta2).

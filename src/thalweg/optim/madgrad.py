@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import cbrt, clip_global_norm, either, l2_decay, maximize, rule, sqrt, where
 from thalweg.rule.words import named
@@ -49,7 +49,7 @@ def madgrad(
     return w + (before - quotient(s, nu)), {"s": s, "nu": nu}
 
 
-class MADGRAD(Optimizer):
+class MADGRAD(RuleOptimizer):
     """AdaGrad by dual averaging: the next point is the *start* minus the scaled sum of all
     gradients, of which later ones weigh more. The sum of squares is under a cube root; momentum
     averages the points.

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from thalweg.engines.base import Batch, Slot, drive
 from thalweg.optim.choice import batches
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.rule.rule import Rule
 
 
-class Moving(Optimizer):
+class Moving(RuleOptimizer):
     """Base of optimizers that take moves: rules that know weights, hyperparameters and state, but
     no gradient, no step and no state of one number."""
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from thalweg.engines.products import gram
 from thalweg.optim.adam import adam
 from thalweg.optim.groups import Group
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     Rule,
@@ -66,7 +66,7 @@ def _for_adamw(rule: Rule) -> Rule:
     return told(rule, options, "lr", *(f"adamw_{name}" for name in ours))
 
 
-class Muon(Optimizer):
+class Muon(RuleOptimizer):
     """Momentum SGD for the weight matrices of hidden layers, whose every step is replaced by the
     nearest orthogonal matrix: all directions in which the momentum moves are followed equally far.
     What is not a matrix is stepped by AdamW.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
     bounded,
@@ -48,7 +48,7 @@ def nadam(
     return ahead / (sqrt(v / (1 - beta2**step)) + eps), {"m": m, "v": v, "p": p}
 
 
-class NAdam(Optimizer):
+class NAdam(RuleOptimizer):
     """Adam that looks ahead: the momentum of the coming step takes the place of this step's, as in
     Nesterov's method, and this step's gradient counts in full.
 

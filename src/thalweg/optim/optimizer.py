@@ -24,10 +24,10 @@ from thalweg.optim.options import DEFAULTS, Common, unknown
 from thalweg.rule.graph import Graph
 from thalweg.rule.rule import Values
 
-__all__ = ["Optimizer"]
+__all__ = ["RuleOptimizer"]
 
 
-class Optimizer(Choosing):
+class RuleOptimizer(Choosing):
     """Base of every optimizer in ``thalweg.optim``: a :class:`torch.optim.Optimizer` whose step is
     a rule run by an engine."""
 
@@ -148,7 +148,7 @@ class Optimizer(Choosing):
             or torch._C._autograd._profiler_enabled()
         )
         # A subclass with a step of its own has been wrapped by torch already.
-        if watched and type(self).step is Optimizer.step:
+        if watched and type(self).step is RuleOptimizer.step:
             loss: float | None = _watched(self) if closure is None else _watched(self, closure)
             return loss
         return self._step(closure)
@@ -245,8 +245,8 @@ class Optimizer(Choosing):
 
 # torch wraps every step in a profiler's range, which takes longer than a small model's update. Here
 # its wrapper runs when there is somebody to watch: a hook or a profiler.
-_watched = cast(Any, torch.optim.Optimizer.profile_hook_step(Optimizer._step))
-Optimizer.step.hooked = True  # type: ignore[attr-defined]
+_watched = cast(Any, torch.optim.Optimizer.profile_hook_step(RuleOptimizer._step))
+RuleOptimizer.step.hooked = True  # type: ignore[attr-defined]
 
 
 def _light(method: Callable[..., Any]) -> Callable[..., Any]:

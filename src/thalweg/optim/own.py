@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DEFAULTS, NON_NEGATIVE, Interval
 from thalweg.rule import Rule, bounded, cautious, clip_global_norm, l2_decay, maximize
 
 FINITE = Interval(-math.inf)
 
 
-def from_rule(own: Rule, *, lr: float = 1e-3, **defaults: Any) -> type[Optimizer]:
+def from_rule(own: Rule, *, lr: float = 1e-3, **defaults: Any) -> type[RuleOptimizer]:
     """An optimizer class for a rule written with :func:`thalweg.rule.rule`.
 
     The class has everything that the built-in ones have: both engines, groups, checkpoints, and
@@ -48,7 +48,7 @@ def from_rule(own: Rule, *, lr: float = 1e-3, **defaults: Any) -> type[Optimizer
             "and gives back (direction, {state: its new value})"
         ) from e
 
-    class Own(Optimizer):
+    class Own(RuleOptimizer):
         rule = clip_global_norm(maximize(l2_decay(bounded(cautious(own)))))
         domains = {
             **dict.fromkeys(numbers, FINITE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from thalweg.optim.groups import Group
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     bounded,
@@ -54,7 +54,7 @@ def padam(
     return sqrt(1 - beta2**step) / (1 - beta1**step) * m / scale, new
 
 
-class Padam(Optimizer):
+class Padam(RuleOptimizer):
     """Adam's divisor raised to a power between that of momentum SGD (0) and that of AMSGrad (1/2):
     partly adaptive, for Adam's early speed and SGD's generalisation.
 

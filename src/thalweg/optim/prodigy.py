@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     cautious,
@@ -85,7 +85,7 @@ def prodigy(
     return dlr * (m if beta1 else grown * g) / (sqrt(v) + grown * eps), new
 
 
-class Prodigy(Optimizer):
+class Prodigy(RuleOptimizer):
     """Adam that finds its learning rate: from how far the weights have come from their start, seen
     along the gradients, it estimates the distance d to the solution from below, and d only grows.
 
@@ -150,7 +150,7 @@ class Prodigy(Optimizer):
         "use_bias_correction": (False, True),
         "safeguard_warmup": (False, True),
     }
-    united = (*Optimizer.united, "betas", "beta3", "d0", "d_coef", "growth_rate")
+    united = (*RuleOptimizer.united, "betas", "beta3", "d0", "d_coef", "growth_rate")
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
     bounded,
@@ -47,7 +47,7 @@ def radam(
     return m / (1 - beta1**step) * adapted, {"m": m, "v": v}
 
 
-class RAdam(Optimizer):
+class RAdam(RuleOptimizer):
     """Adam whose first steps do not trust v: few gradients have gone into it, and its root would
     make steps of random size. They are steps of momentum; then Adam's, scaled up as v firms.
 

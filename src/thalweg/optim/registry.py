@@ -32,7 +32,6 @@ from thalweg.optim import (
     Lion,
     Muon,
     NAdam,
-    Optimizer,
     Padam,
     Prodigy,
     RAdam,
@@ -42,6 +41,7 @@ from thalweg.optim import (
     ScheduleFreeRAdam,
     ScheduleFreeSGD,
 )
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.own import from_rule
 from thalweg.rule import Rule
 
@@ -52,15 +52,15 @@ class Algorithm:
 
     name: str  # what the command line calls it: lower case, a-z 0-9 and -
     title: str  # what a figure's label or a table's row says
-    optimizer: type[Optimizer]
+    optimizer: type[RuleOptimizer]
     lr: float  # the customary learning rate: the centre of a race's grid
     colour: str  # in every figure, as #rrggbb
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def build(self, params: Any, lr: float, **options: Any) -> Optimizer:
+    def build(self, params: Any, lr: float, **options: Any) -> RuleOptimizer:
         """The optimizer for these parameters, at this learning rate."""
         make: Any = self.optimizer  # every subclass has its own constructor
-        built: Optimizer = make(params, lr=lr, **self.options, **options)
+        built: RuleOptimizer = make(params, lr=lr, **self.options, **options)
         return built
 
 
@@ -131,7 +131,7 @@ def find(name: str) -> Algorithm:
         cls = from_rule(found) if isinstance(found, Rule) else found
     except TypeError as e:
         raise ValueError(str(e)) from None
-    if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
+    if not (isinstance(cls, type) and issubclass(cls, RuleOptimizer)):
         raise ValueError(f"{attribute} in {place} is neither a rule nor a thalweg optimizer class")
     make: Any = cls
     lr = make([torch.zeros(1, requires_grad=True)]).param_groups[0]["lr"]

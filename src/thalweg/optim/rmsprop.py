@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE, Common, Interval
 from thalweg.rule import bounded, cautious, clip_global_norm, l2_decay, maximize, rule, sqrt
 
@@ -26,7 +26,7 @@ def rmsprop(
     return direction, new
 
 
-class RMSprop(Optimizer):
+class RMSprop(RuleOptimizer):
     """Divide the gradient by the root of a moving average of its square: Adagrad that forgets, so
     that its steps do not die out.
 

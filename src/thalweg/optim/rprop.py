@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     bounded,
@@ -42,7 +42,7 @@ def rprop(
     return move, {"last": g, "s": s}
 
 
-class Rprop(Optimizer):
+class Rprop(RuleOptimizer):
     """Go by the gradient's sign alone, each coordinate at a step size of its own, which grows while
     the sign stays and shrinks when it turns. For full batches: on small ones the sign is noise.
 

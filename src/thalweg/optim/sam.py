@@ -14,7 +14,7 @@ from thalweg.engines.base import Batch, Slot, drive
 from thalweg.optim.choice import batches
 from thalweg.optim.groups import Group
 from thalweg.optim.memory import Memory
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE
 from thalweg.optim.sgd import SGD
 from thalweg.rule import bounded, maximize, norm, rule
@@ -35,7 +35,7 @@ def back(kept: Any) -> Any:
     return kept, {"kept": kept}
 
 
-class _Climb(Optimizer):
+class _Climb(RuleOptimizer):
     """The first move, as an optimizer of its own over the same groups."""
 
     rule = maximize(climb)
@@ -72,7 +72,7 @@ class _Climb(Optimizer):
             drive([b.run(self._values, 0) for b in self._way[2]])
 
 
-class SAM(Optimizer):
+class SAM(RuleOptimizer):
     """Take the gradient not where the weights are but at the worst point within a distance rho, and
     step with it from where they are. Minima that are sharp do not look like minima from there.
 
@@ -166,7 +166,7 @@ class SAM(Optimizer):
 
     def hyperparameters(self, group: Group) -> Values:
         base = self.base_optimizer
-        theirs = base.hyperparameters(group) if isinstance(base, Optimizer) else {}
+        theirs = base.hyperparameters(group) if isinstance(base, RuleOptimizer) else {}
         return {**theirs, **self._climb.hyperparameters(group)}
 
     def phases(self) -> tuple[torch.optim.Optimizer, ...]:
@@ -255,11 +255,11 @@ class SAM(Optimizer):
 
     def averaged(self) -> AbstractContextManager[None]:
         base = self.base_optimizer
-        return base.averaged() if isinstance(base, Optimizer) else nullcontext()
+        return base.averaged() if isinstance(base, RuleOptimizer) else nullcontext()
 
     def memory(self) -> Memory:
         base = self.base_optimizer
-        if not isinstance(base, Optimizer):
+        if not isinstance(base, RuleOptimizer):
             raise TypeError(f"{type(base).__name__} is torch's, which does not tell beforehand")
         mine = self._climb.memory().parameters
         return Memory({p: {**x, **mine[p]} for p, x in base.memory().parameters.items()})

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from thalweg.engines.products import product
 from thalweg.optim.groups import Group
-from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.optim.orthonormal import orthonormal
 from thalweg.optim.soap_sides import Sides, eigenbasis, sides
@@ -128,7 +128,7 @@ def soap(
     return d, {"m": m, "v": v, "f": f, "q": new}
 
 
-class SOAP(Optimizer):
+class SOAP(RuleOptimizer):
     """Adam in a rotated space: for each side of a matrix the gradient's second moments are
     averaged, as Shampoo does, and their eigenvectors are the axes along which Adam works. Only the
     bases are costly, and they may be a little out of date: they are refreshed every few steps.
