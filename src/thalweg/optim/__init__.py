@@ -3,8 +3,9 @@
 ``from thalweg import optim`` in place of ``from torch import optim`` is enough to move a script.
 """
 
-from torch.optim import LBFGS, Optimizer, SparseAdam, lr_scheduler, swa_utils
+from torch.optim import Optimizer, swap_in_optimizer_params_and_state
 
+from thalweg.optim import lr_scheduler, swa_utils
 from thalweg.optim.adabelief import AdaBelief
 from thalweg.optim.adadelta import Adadelta
 from thalweg.optim.adafactor import Adafactor
@@ -18,6 +19,7 @@ from thalweg.optim.ademamix import AdEMAMix
 from thalweg.optim.adopt import ADOPT
 from thalweg.optim.asgd import ASGD
 from thalweg.optim.lamb import LAMB
+from thalweg.optim.lbfgs import LBFGS
 from thalweg.optim.lion import Lion
 from thalweg.optim.madgrad import MADGRAD
 from thalweg.optim.muon import Muon
@@ -34,6 +36,7 @@ from thalweg.optim.schedule_free_radam import ScheduleFreeRAdam
 from thalweg.optim.schedule_free_sgd import ScheduleFreeSGD
 from thalweg.optim.sgd import SGD
 from thalweg.optim.soap import SOAP
+from thalweg.optim.sparse_adam import SparseAdam
 
 __all__ = [
     "ADOPT",
@@ -70,4 +73,5 @@ __all__ = [
     "from_rule",
     "lr_scheduler",
     "swa_utils",
+    "swap_in_optimizer_params_and_state",
 ]

@@ -16,6 +16,13 @@ from typing import Any, cast, overload
 import torch
 from torch import Tensor
 from torch.optim import optimizer as hooks
+from torch.optim.optimizer import (
+    Optimizer,
+    ParamsT,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+    required,
+)
 
 from thalweg.engines.base import Batch, Slot, drive, real
 from thalweg.optim.choice import Choosing, batches
@@ -24,7 +31,14 @@ from thalweg.optim.options import DEFAULTS, Common, unknown
 from thalweg.rule.graph import Graph
 from thalweg.rule.rule import Values
 
-__all__ = ["RuleOptimizer"]
+__all__ = [
+    "Optimizer",  # these are torch's, where code written for torch.optim imports them
+    "ParamsT",
+    "RuleOptimizer",
+    "register_optimizer_step_post_hook",
+    "register_optimizer_step_pre_hook",
+    "required",
+]
 
 
 class RuleOptimizer(Choosing):
