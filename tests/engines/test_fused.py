@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from thalweg import optim
-from thalweg.engines import fused, threads
+from thalweg.engines import sweep, threads
 from thalweg.engines.kernel import machine
 from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE
@@ -21,7 +21,7 @@ from thalweg.rule import mean, norm, rule, sqrt, total, where
 from thalweg.rule.graph import storing_last
 from thalweg.rule.rule import Rule
 
-SIZES = ((), (5,), (0, 3), (3, 7), (2 * fused.CHUNK + 3,))
+SIZES = ((), (5,), (0, 3), (3, 7), (2 * sweep.CHUNK + 3,))
 
 
 def tensors(dtype=torch.float64, seed=0, sizes=SIZES):

@@ -61,9 +61,13 @@ class Batch(Protocol):
     work: Work
     slots: Sequence[Slot]
 
+    def holds(self) -> bool:
+        """Whether parameters and state are still where and what they were; if not, the batch must
+        be built anew."""
+        ...
+
     def collect(self) -> bool:
-        """Look at gradients and memory before a step; False if something has moved and the batch
-        must be built anew."""
+        """Look at gradients too, before a step; False likewise."""
         ...
 
     def count(self) -> int:

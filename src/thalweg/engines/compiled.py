@@ -18,6 +18,7 @@ from torch import Tensor
 
 from thalweg.engines.base import Run, Slot, Work
 from thalweg.engines.plain import TENSORS
+from thalweg.engines.watch import Held
 from thalweg.rule import words
 from thalweg.rule.graph import Graph, column
 from thalweg.rule.rule import Values
@@ -55,13 +56,11 @@ class CompiledBatch:
 
     def __init__(self, work: Work, slots: Sequence[Slot]) -> None:
         self.work, self.slots = work, slots
-        self.steps = torch.zeros(len(slots), dtype=torch.float64)
-        for i, s in enumerate(slots):
-            self.steps[i] = float(s.state["step"]) if "step" in s.state else float(not s.fresh)
-            if "step" in s.state:
-                s.state["step"] = self.steps[i]
-        self._kept = [s.state.get("step") for s in slots]
+        self.held = Held(slots)
         self._active = list(range(len(slots)))  # until gradients are collected, if they ever are
+
+    def holds(self) -> bool:
+        return self.held.same()
 
     def collect(self) -> bool:
         self._active = [i for i, s in enumerate(self.slots) if s.param.grad is not None]
@@ -70,7 +69,7 @@ class CompiledBatch:
             assert g is not None
             if g.layout is not torch.strided or g.shape != self.slots[i].param.shape:
                 return False
-        return all(s.state.get("step") is k for s, k in zip(self.slots, self._kept, strict=True))
+        return self.held.same()
 
     def count(self) -> int:
         return sum(self.slots[i].param.numel() for i in self._active)
@@ -83,9 +82,7 @@ class CompiledBatch:
                         yield 0.0
             return
         slots = [self.slots[i] for i in self._active]
-        self.steps[self._active] += 1
-        steps = self.steps[self._active].tolist()
-        rows = [self._row(s, t, values, everything) for s, t in zip(slots, steps, strict=True)]
+        rows = [self._row(s, values, everything) for s in slots]
         keys = self.work.keys
         arrays: dict[str, list[Tensor]] = {
             "w": [_array(s.param) for s in slots],
@@ -110,16 +107,17 @@ class CompiledBatch:
                 slot.state[key].fill_(float(x))
         for slot in slots:
             slot.fresh = False
+            if "step" in slot.state:
+                slot.state["step"] += 1
 
-    def _row(
-        self, slot: Slot, step: float, values: Mapping[int, Values], everything: int
-    ) -> dict[str, Any]:
+    def _row(self, slot: Slot, values: Mapping[int, Values], everything: int) -> dict[str, Any]:
         """What a parameter's scalar expressions are made of."""
         h = values[slot.group]
         known = {k: Number(v) for k, v in h.items() if type(v) in (int, float)}
         kept = {s: Number(float(slot.state[k])) for s, k in self.work.scalar_keys.items()}
         counts = {"count all": Number(everything), "count tensor": Number(slot.param.numel())}
-        return {**known, **kept, **counts, "step": Number(step)}
+        step = float(slot.state["step"]) if "step" in slot.state else float(not slot.fresh)
+        return {**known, **kept, **counts, "step": Number(step + 1)}
 
 
 def _array(x: Tensor) -> Tensor:

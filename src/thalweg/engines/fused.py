@@ -7,26 +7,24 @@ reductions), so that groups with different rates and parameters that came late s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
-from operator import is_
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from thalweg.engines.base import Run, Slot, Work, real
 from thalweg.engines.block import Arguments
+from thalweg.engines.counters import Counters
+from thalweg.engines.gradients import Gradients
 from thalweg.engines.matrices import Matrices
+from thalweg.engines.sweep import Array, Sweep
 from thalweg.engines.threads import team, together
+from thalweg.engines.watch import Held, layout, ordinary
 from thalweg.rule.graph import column, storing_last
 from thalweg.rule.rule import Values
 
-CHUNK = 16_384  # elements; never depends on the number of threads, nor do the results
-RUN = 16  # chunks that a thread takes at a time, at most: what lies in one stretch streams faster
-SHARES = 8  # but so few that each thread comes back this often: a busy core must not be waited for
 ALONE = 32_768  # elements below which waking a second thread costs more than it saves
 FORMATS = {
     torch.float32: "float32",
@@ -34,9 +32,6 @@ FORMATS = {
     torch.bfloat16: "bfloat16",
     torch.float16: "float16",
 }
-
-Longs = npt.NDArray[np.int64]
-Array = npt.NDArray[Any]
 
 
 def installed() -> str | None:
@@ -56,6 +51,10 @@ def refuses(param: Tensor, state_dtype: torch.dtype) -> str | None:
         return f"it is on {param.device}; fused kernels run on the CPU"
     if param.layout is not torch.strided:
         return f"its layout is {param.layout}"
+    if not ordinary(param):
+        return "it is inside a transform of torch.func"
+    if param.is_conj() or param.is_neg():
+        return "its memory holds its conjugate or negative"
     dtypes = {real_dtype(param.dtype), real_dtype(state_dtype)}
     for d in dtypes:
         if d not in FORMATS:
@@ -68,6 +67,19 @@ def refuses(param: Tensor, state_dtype: torch.dtype) -> str | None:
 
     if torch.float16 in dtypes and not machine.converts_float16():
         return "this processor cannot convert float16"
+    return None
+
+
+def refuses_state(param: Tensor, state: Tensor) -> str | None:
+    """Why the fused engine cannot keep a parameter's state where it is, or None."""
+    if not ordinary(state) or state.device != param.device:
+        return "it is not plain memory"
+    if layout(state) != layout(param):
+        return f"its strides are {state.stride()}, the parameter's {param.stride()}"
+    if real_dtype(state.dtype) not in FORMATS or state.is_complex() != param.is_complex():
+        return f"kernels do not store {state.dtype} beside {param.dtype}"
+    if state.is_conj() or state.is_neg():
+        return "its memory holds its conjugate or negative"
     return None
 
 
@@ -102,35 +114,26 @@ class FusedBatch:
         self.kernel = kernel.compile(work.graph, tuple(formats))
         self.sizes = [real(p).numel() for p in self.params]
 
-        # What a step checks: that parameters and state are still where they were.
-        self.pointers = list(map(_pointer, self.params))
-        self.nbytes = list(map(_nbytes, self.params))
-        # Whether a contiguous gradient with as many bytes is sure to fit. (Two formats have 2
-        # bytes, and a tensor's `grad_dtype` may differ from its dtype.)
-        self.straight = all(
-            p.is_contiguous() and p.dtype in (torch.float32, torch.float64) for p in self.params
-        )
-
+        self.held = Held(slots)
+        arrays = [
+            self.params,
+            self.params,
+            *(self.states[k :: len(keys)] for k in range(len(keys))),
+        ]
         self.bases = np.zeros((len(formats), len(slots)), dtype=np.int64)
-        self.bases[0] = self.pointers
-        for k in range(len(keys)):
-            self.bases[2 + k] = list(map(_pointer, self.states[k :: len(keys)]))
-        self.steps = torch.zeros(len(slots), dtype=torch.float64)
-        for i, s in enumerate(slots):
-            self.steps[i] = float(s.state["step"]) if "step" in s.state else float(not s.fresh)
-            if "step" in s.state:
-                s.state["step"] = self.steps[i]
+        for k, tensors in enumerate(arrays):
+            self.bases[k] = list(map(Tensor.data_ptr, tensors))
+        self.gradients = Gradients(self.params, [*self.params, *self.states], self.bases[1])
+
+        self.steps = np.array([float(not s.fresh) for s in slots])
         self.column = {name: i for i, name in enumerate(self.kernel.columns)}
         scalars = work.scalar_keys
         self.hyperparameters = [n for n in self.column if " " not in n and n not in scalars]
-        cells = torch.zeros(max(1, len(self.column)), len(slots), dtype=torch.float64)
-        for name, key in scalars.items():
-            for cell, slot in zip(cells[self.column[name]], slots, strict=True):
-                cell.fill_(float(slot.state[key]))
-                slot.state[key] = cell
-        self.table: Array = cells.numpy()
-        self.dicts = [s.state for s in slots]
-        self.contents = [x for d in self.dicts for x in d.values()]
+        self.table: Array = np.zeros((max(1, len(self.column)), len(slots)))
+        self.counters = Counters(
+            [self.steps, *(self.table[self.column[name]] for name in scalars)],
+            [[s.state.get(key) for s in slots] for key in ("step", *scalars.values())],
+        )
         self._set("count tensor", self.sizes)
         groups = sorted({s.group for s in slots})
         self.groups = {
@@ -141,78 +144,45 @@ class FusedBatch:
         self.coefficients = [
             np.zeros((len(slots), max(1, p.coefficients)), dtype=wide) for p in self.kernel.passes
         ]
-        self.matrices = Matrices(self, getattr(torch, wide)) if work.graph.matrices else None
+        self.matrices = Matrices(work.graph, getattr(torch, wide)) if work.graph.matrices else None
 
         self.everyone = tuple(range(len(slots)))
-        self.plans: dict[tuple[int, ...], _Plan] = {}
+        self.plans: dict[tuple[int, ...], Sweep] = {}
         self.choose(self.everyone)
-        self.copies: list[Tensor] = []
 
     def choose(self, active: tuple[int, ...]) -> None:
         """Plan a sweep over some of the parameters; plans are kept."""
         if active not in self.plans:
             if len(self.plans) > 32:  # gradients that come and go at random
                 self.plans.clear()
-            self.plans[active] = _Plan(self, active)
+            self.plans[active] = Sweep(self, active)
         self.active, self.plan = active, self.plans[active]
+        self.counters.choose(self.plan.rows)
+
+    def holds(self) -> bool:
+        return self.held.same()
 
     def collect(self) -> bool:
-        # This runs at every step and costs a small model as much as its arithmetic: hence maps.
-        if list(map(_pointer, self.params)) != self.pointers or not all(
-            map(is_, self.contents, chain.from_iterable(map(dict.values, self.dicts)))
-        ):
+        if not self.held.same():
             return False
-        gradients: list[Any] = [p.grad for p in self.params]
-        try:
-            if (
-                self.straight
-                and list(map(_nbytes, gradients)) == self.nbytes
-                and all(map(Tensor.is_contiguous, gradients))
-                and not any(map(Tensor.is_neg, gradients))
-            ):
-                self.bases[1] = list(map(_pointer, gradients))
-                if self.active is not self.everyone:
-                    self.choose(self.everyone)
-                return True
-        except (TypeError, RuntimeError):
-            pass  # some are missing, or sparse
-        return self._collect_slowly(gradients)
-
-    def _collect_slowly(self, gradients: Sequence[Tensor | None]) -> bool:
-        """Gradients that are missing, or laid out unlike their parameter."""
-        self.copies.clear()
-        for i, (p, g) in enumerate(zip(self.params, gradients, strict=True)):
-            if p.nbytes != self.nbytes[i]:
-                return False
-            if g is not None:
-                if g.layout is not torch.strided or g.shape != p.shape:
-                    return False
-                self.bases[1, i] = self._fitted(p, g).data_ptr()
-        active = tuple(i for i in self.everyone if gradients[i] is not None)
+        active = self.gradients.collect()
+        if active is None:
+            return False
         if active != self.active:
-            self.choose(self.everyone if len(active) == len(self.everyone) else active)
+            self.choose(active)
         return True
-
-    def _fitted(self, p: Tensor, g: Tensor) -> Tensor:
-        """A gradient in its parameter's layout and dtype: a copy where needed."""
-        as_is = g.stride() == p.stride() or (g.is_contiguous() and p.is_contiguous())
-        if as_is and g.dtype is p.dtype and not g.is_neg() and not g.is_conj():
-            return g
-        with torch.no_grad():
-            copy = torch.empty_like(p).copy_(g)
-        self.copies.append(copy)
-        return copy
 
     def count(self) -> int:
         return self.plan.elements
 
     def run(self, values: Mapping[int, Values], everything: int) -> Run:
         self._fill(values, everything)
+        self.counters.read()
         if self.matrices is not None:
             self.matrices.begin()
         for number, p in enumerate(self.kernel.passes):
             if self.matrices is not None:
-                self.matrices.before(number)
+                self.matrices.before(self, number)
             self._sweep(number)
             for k, r in enumerate(p.reductions):
                 sums = self.plan.sums[number][:, k]
@@ -224,16 +194,16 @@ class FusedBatch:
                     found = np.bincount(self.plan.row, weights=sums, minlength=len(self.slots))
                 self._set(column(r), found)
             if self.matrices is not None:
-                self.matrices.after(number)
+                self.matrices.after(self, number)
         if self.matrices is not None:
-            self.matrices.end()
+            self.matrices.end(self)
         # Kernels write behind autograd's back: tell it, so that a backward through the old weights
         # raises as after torch's own steps.
         torch.autograd.graph.increment_version([self.params[i] for i in self.active])
         if self.kernel.tail is not None:
             self.kernel.tail(self.plan.addresses[0])
-        if self.copies:
-            self.copies.clear()
+        self.counters.write()
+        self.gradients.copies.clear()
 
     def _sweep(self, number: int) -> None:
         """One pass over memory; leaves its partial sums, chunk by chunk, in the plan."""
@@ -264,62 +234,3 @@ class FusedBatch:
     def _set(self, name: str, value: Any) -> None:
         if name in self.column:
             self.table[self.column[name]] = value
-
-
-class _Plan:
-    """Which chunks a step sweeps, for one choice of parameters that have a gradient, and the block
-    of arguments that each pass is called with."""
-
-    def __init__(self, batch: FusedBatch, active: Sequence[int]) -> None:
-        pieces = [
-            (i, start, min(CHUNK, batch.sizes[i] - start))
-            for i in active
-            for start in range(0, batch.sizes[i], CHUNK)
-        ]
-        self.row, self.start, self.length = (
-            np.array([p[k] for p in pieces], dtype=np.int64) for k in range(3)
-        )
-        self.rows = np.array(active, dtype=np.int64)
-        self.chunks = len(pieces)
-        self.elements = sum(batch.sizes[i] for i in active)
-        self.sums = [
-            np.zeros((self.chunks, max(1, len(p.reductions)))) for p in batch.kernel.passes
-        ]
-        self.blocks = [
-            self._block(batch, coefficients, sums)
-            for coefficients, sums in zip(batch.coefficients, self.sums, strict=True)
-        ]
-        self.team = (0, 0)  # as last written into the blocks
-        self.addresses = [_address(block) for block in self.blocks]
-
-    def work_on(self, threads: int, openmp: int) -> None:
-        """Tell every pass how many threads there are and who starts them."""
-        if self.team != (threads, openmp):
-            self.team = threads, openmp
-            for block in self.blocks:
-                block[Arguments.THREADS], block[Arguments.TEAM] = threads, openmp
-                block[Arguments.AT_ONCE] = min(RUN, max(1, self.chunks // (threads * SHARES)))
-
-    def _block(self, batch: FusedBatch, coefficients: Array, sums: Array) -> Longs:
-        block = np.zeros(len(Arguments), dtype=np.int64)
-        block[Arguments.STEPS] = batch.steps.data_ptr()
-        block[Arguments.TABLE] = _address(batch.table)
-        block[Arguments.ACTIVE] = _address(self.rows)
-        block[Arguments.ACTIVES] = len(self.rows)
-        block[Arguments.ROWS] = len(batch.slots)
-        block[Arguments.BASES] = _address(batch.bases)
-        block[Arguments.CHUNK_ROW] = _address(self.row)
-        block[Arguments.CHUNK_START] = _address(self.start)
-        block[Arguments.CHUNK_LENGTH] = _address(self.length)
-        block[Arguments.CHUNKS] = self.chunks
-        block[Arguments.COEFFICIENTS] = _address(coefficients)
-        block[Arguments.SUMS] = _address(sums)
-        return block
-
-
-_pointer = Tensor.data_ptr
-_nbytes: Callable[[Tensor], int] = vars(torch._C.TensorBase)["nbytes"].__get__
-
-
-def _address(array: Array) -> int:
-    return int(array.ctypes.data)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from thalweg.rule.graph import evaluate, given, is_gradient, is_temporary
+from thalweg.rule.graph import Graph, evaluate, given, is_gradient, is_temporary
 from thalweg.rule.trace import Node
 from thalweg.rule.words import Matrix
 
@@ -60,8 +60,11 @@ class Matrices:
     """The matrix words of a batch's graph, and the arrays that they live on during a step: as few
     at a time as can be, for new memory costs as much as the arithmetic."""
 
-    def __init__(self, batch: FusedBatch, dtype: torch.dtype) -> None:
-        self.batch, self.dtype, self.graph = batch, dtype, batch.work.graph
+    # The batch is an argument everywhere: kept here, it would be kept alive with all its memory
+    # until the garbage collector finds the circle.
+
+    def __init__(self, graph: Graph, dtype: torch.dtype) -> None:
+        self.dtype, self.graph = dtype, graph
         self.row = {name: i for i, name in enumerate(self.graph.tensors)}
         self.found: dict[tuple[str, int], Tensor] = {}  # by name and slot, for the step under way
         self.words = [
@@ -88,42 +91,42 @@ class Matrices:
     def begin(self) -> None:
         self.found.clear()  # what a step that failed has left
 
-    def before(self, number: int) -> None:
+    def before(self, batch: FusedBatch, number: int) -> None:
         """Arrays for what a pass computes for the words."""
         for name in filter(is_temporary, self.graph.passes[number].stores):
-            for i in self.batch.active:
-                self._keep(name, i, torch.empty_like(self.batch.params[i], dtype=self.dtype))
+            for i in batch.active:
+                self._keep(batch, name, i, torch.empty_like(batch.params[i], dtype=self.dtype))
 
-    def after(self, number: int) -> None:
+    def after(self, batch: FusedBatch, number: int) -> None:
         """Run the words whose operands pass ``number`` has finished, parameter by parameter."""
         with torch.no_grad():
-            for i in self.batch.active:
+            for i in batch.active:
                 self._drop(number, i)
                 for node in self.words[number]:
                     assert node.word is not None
-                    found = node.word.run(*(self._operand(a, i) for a in node.args))
+                    found = node.word.run(*(self._operand(batch, a, i) for a in node.args))
                     if node.elementwise:
-                        found = self._fitted(node.word, found, self.batch.params[i])
-                    self._keep(node.name, i, found)
+                        found = self._fitted(node.word, found, batch.params[i])
+                    self._keep(batch, node.name, i, found)
                     self._drop(node, i)
 
     def _drop(self, user: int | Node, i: int) -> None:
         for name in self.done.get(user, ()):
             self.found.pop((name, i), None)
 
-    def end(self) -> None:
+    def end(self, batch: FusedBatch) -> None:
         """Store the new shaped state; the step's arrays are given back."""
         with torch.no_grad():
-            for i in self.batch.active:
-                old, new = self.batch.slots[i].state, self.graph.new_shaped
-                keys = self.batch.work.shaped_keys
-                renew({s: (old[key], self._operand(new[s], i)) for s, key in keys.items()})
+            for i in batch.active:
+                old, new = batch.slots[i].state, self.graph.new_shaped
+                keys = batch.work.shaped_keys
+                renew({s: (old[key], self._operand(batch, new[s], i)) for s, key in keys.items()})
         self.found.clear()
 
-    def _keep(self, name: str, i: int, x: Tensor) -> None:
+    def _keep(self, batch: FusedBatch, name: str, i: int, x: Tensor) -> None:
         self.found[name, i] = x
         if name in self.row:
-            self.batch.bases[self.row[name], i] = x.data_ptr()
+            batch.bases[self.row[name], i] = x.data_ptr()
 
     def _fitted(self, word: Matrix, x: Tensor, p: Tensor) -> Tensor:
         """A word's result as the kernels read it: in the parameter's layout."""
@@ -132,19 +135,19 @@ class Matrices:
             return x
         return torch.empty_like(p, dtype=self.dtype).copy_(x)
 
-    def _operand(self, node: Node, i: int) -> Any:
-        slot = self.batch.slots[i]
+    def _operand(self, batch: FusedBatch, node: Node, i: int) -> Any:
+        slot = batch.slots[i]
         if node.op == "shaped":
-            return slot.state[self.batch.work.shaped_keys[node.name]]
+            return slot.state[batch.work.shaped_keys[node.name]]
         if not (node.op == "matrix" or node.elementwise):
-            return float(evaluate(node, lambda name: self._scalar(name, i)))
+            return float(evaluate(node, lambda name: self._scalar(batch, name, i)))
         if is_gradient(node):
             assert slot.param.grad is not None
             return slot.param.grad.detach().to(self.dtype)
         return self.found[_name(node), i]
 
-    def _scalar(self, name: str, i: int) -> float:
-        slot, keys = self.batch.slots[i], self.batch.work.scalar_keys
+    def _scalar(self, batch: FusedBatch, name: str, i: int) -> float:
+        slot, keys = batch.slots[i], batch.work.scalar_keys
         if name == "step":
-            return float(self.batch.steps[i])
-        return float(slot.state[keys[name]] if name in keys else self.batch.known[slot.group][name])
+            return float(batch.steps[i])
+        return float(slot.state[keys[name]] if name in keys else batch.known[slot.group][name])

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from thalweg.engines.base import Run, Slot, Work, real
 from thalweg.engines.matrices import fits, renew
+from thalweg.engines.watch import Held, missing
 from thalweg.rule import words
 from thalweg.rule.rule import Values
 from thalweg.rule.words import Matrix, Number, Scope
@@ -130,11 +131,18 @@ class PlainBatch:
         # All, until gradients are collected: a view reads none, whatever stands in their place.
         self._active: list[tuple[Slot, Tensor]] = [(s, s.param) for s in slots]
         self._layouts: dict[Slot, torch.layout] = {}  # what the optimizer has said this rule takes
+        self.held = Held(slots)
+
+    def holds(self) -> bool:
+        return self.held.same()
 
     def collect(self) -> bool:
         self._active = [(s, s.param.grad) for s in self.slots if s.param.grad is not None]
-        return all(
-            g.shape == s.param.shape and self._layouts.setdefault(s, g.layout) is g.layout
+        return self.held.same() and all(
+            g.shape == s.param.shape
+            and g.device == s.param.device
+            and self._layouts.setdefault(s, g.layout) is g.layout
+            and not missing(g)
             for s, g in self._active
         )
 

@@ -60,10 +60,6 @@ class Choosing(Stateful):
     def _engine(self, p: Tensor, group: Group, values: Values) -> str:
         """The engine for a parameter as its gradient is now."""
         engine = self._refuse(p, group)
-        if p.grad is not None and p.grad.shape != p.shape:
-            raise ValueError(
-                f"the gradient of {self._name(p)} has another shape, {tuple(p.grad.shape)}"
-            )
         if p.grad is None or p.grad.layout is torch.strided:
             return engine
         if p.grad.layout is not torch.sparse_coo or self.rule.sparse(values) == "refused":
@@ -76,6 +72,21 @@ class Choosing(Stateful):
                 f'engine="{group["engine"]}" cannot step {self._name(p)}: its gradient is sparse'
             )
         return "plain"
+
+    def _settle(self, p: Tensor, group: Group, work: Work, engine: str) -> str:
+        """The engine for a parameter as the state that it has is now."""
+        if engine != "fused":
+            return engine
+        for key in work.keys.values():
+            x = self.state.get(p, {}).get(key)
+            reason = None if x is None else fused.refuses_state(p, x)
+            if reason is not None and engine_of(group) == "fused":
+                raise ValueError(
+                    f'engine="fused" cannot step {self._name(p)} with its state {key!r}: {reason}'
+                )
+            if reason is not None:
+                return "plain"
+        return engine
 
 
 def batches(rule: Rule, slots: Iterable[tuple[Slot, str, Graph, bool]]) -> list[Batch]:
@@ -91,13 +102,35 @@ def batches(rule: Rule, slots: Iterable[tuple[Slot, str, Graph, bool]]) -> list[
         work = Work(rule, graph)
         match engine:
             case "fused":
-                parts = _parts(together) if graph.matrices else [together]
-                found += [fused.FusedBatch(work, part) for part in parts]
+                apart, tangled = _untangled(together, work)
+                parts = _parts(apart) if graph.matrices else [apart]
+                found += [fused.FusedBatch(work, part) for part in parts if part]
+                if tangled:  # one after the other, as torch does it
+                    found.append(PlainBatch(work, tangled))
             case "compiled":
                 found.append(compiled.CompiledBatch(work, together))
             case _:
                 found.append(PlainBatch(work, together, differentiable))
     return found
+
+
+def _untangled(slots: list[Slot], work: Work) -> tuple[list[Slot], list[Slot]]:
+    """Those whose parameters and state have their memory to themselves, and the others."""
+    stretches = sorted(
+        (x.data_ptr(), x.data_ptr() + x.nbytes, i)
+        for i, slot in enumerate(slots)
+        for x in (slot.param, *(slot.state[k] for k in work.keys.values()))
+        if x.nbytes
+    )
+    tangled: set[int] = set()
+    end, last = 0, -1  # of the stretch that reaches furthest so far
+    for start, stop, i in stretches:
+        if start < end:
+            tangled |= {i, last}
+        if stop > end:
+            end, last = stop, i
+    apart = [s for i, s in enumerate(slots) if i not in tangled]
+    return apart, [slots[i] for i in sorted(tangled)]
 
 
 def _parts(slots: list[Slot]) -> list[list[Slot]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import is_
 
 import torch
 from torch import Tensor
 
-from thalweg.engines.base import Batch, Slot, drive
+from thalweg.engines.base import Batch, Slot, Work, drive
 from thalweg.optim.choice import batches
 from thalweg.optim.optimizer import RuleOptimizer
+from thalweg.optim.plan import Plan, same
+from thalweg.rule.graph import Graph
 from thalweg.rule.rule import Rule
 
 
@@ -26,41 +27,46 @@ class Moving(RuleOptimizer):
     def _move(self, move: Rule, params: Iterable[Tensor]) -> None:
         """Replace weights by what a rule without a gradient makes of them and of the state. Raises,
         and moves nothing, for bad options."""
-        self._refresh()
-        params = list(params)
+        with self._lock:
+            self._refresh()
+            self._move_as_planned(move, list(params))
+
+    def _move_as_planned(self, move: Rule, params: list[Tensor]) -> None:
+        """Likewise with the options as they were last looked at."""
         tensors = [*params, *(self.state[p][k] for k in move.state.values() for p in params)]
         kept = self._moves.get(move)
-        if kept is None or not self._built or not kept.fits(self.batches, tensors):
-            self._sort_new()
-            chosen, slots = set(map(id, params)), []
-            for group in self.param_groups:
-                for p in group["params"]:
-                    if id(p) in chosen:
-                        state = {key: self.state[p][key] for key in move.state.values()}
-                        graph = move.trace(self._values[self._place[p]])
-                        slot = Slot(p, self._place[p], state)
-                        slots.append((slot, self._refuse(p, group), graph, False))
-            kept = self._moves[move] = _Kept(self.batches, tensors, batches(move, slots))
-        drive([batch.run(self._values, 0) for batch in kept.batches])
+        if kept is None or not kept.fits(self._plan, tensors):
+            made = batches(move, self._moving(move, params))
+            kept = self._moves[move] = _Kept(self._plan, tensors, made)
+        drive([batch.run(self._plan.values, 0) for batch in kept.batches])
+
+    def _moving(self, move: Rule, params: list[Tensor]) -> list[tuple[Slot, str, Graph, bool]]:
+        found, left = [], set(map(id, params))
+        for p, group, place in self._plan.entries():
+            if id(p) not in left:
+                continue
+            left.discard(id(p))  # whoever stands in several places moves once
+            values = self._plan.values[place]
+            work, engine = Work(move, move.trace(values)), self._refuse(p, group)
+            self._look(p, values, work, None)
+            state = {key: self.state[p][key] for key in move.state.values()}
+            slot = Slot(p, place, state)
+            found.append((slot, self._settle(p, group, work, engine), work.graph, False))
+        return found
 
 
 class _Kept:
     """The batches of a move, to be used again while nothing has changed that they depend on."""
 
-    def __init__(self, beside: list[Batch], tensors: list[Tensor], made: list[Batch]) -> None:
+    def __init__(self, plan: Plan, tensors: list[Tensor], made: list[Batch]) -> None:
         # A step makes its batches anew where options ask for another graph or engine.
-        self.beside, self.tensors, self.batches = beside, tensors, made
-        self.places = list(map(_place, tensors))
+        self.plan, self.beside, self.tensors, self.batches = plan, plan.rounds, tensors, made
 
-    def fits(self, beside: list[Batch], tensors: list[Tensor]) -> bool:
+    def fits(self, plan: Plan, tensors: list[Tensor]) -> bool:
         return (
-            beside is self.beside
-            and len(tensors) == len(self.tensors)
-            and all(map(is_, tensors, self.tensors))
-            and list(map(_place, tensors)) == self.places
+            plan is self.plan
+            and plan.built
+            and plan.rounds is self.beside
+            and same(self.tensors, tensors)
+            and all(batch.holds() for batch in self.batches)
         )
-
-
-def _place(x: Tensor) -> tuple[int, int]:
-    """Where in memory a tensor is, and how long."""
-    return x.data_ptr(), x.nbytes

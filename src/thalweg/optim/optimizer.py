@@ -8,6 +8,7 @@ the choice of an engine in ``choice``.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from operator import is_
@@ -24,11 +25,11 @@ from torch.optim.optimizer import (
     required,
 )
 
-from thalweg.engines.base import Batch, Slot, drive, real
+from thalweg.engines.base import Batch, Slot, Work, drive, real
 from thalweg.optim.choice import Choosing, batches
 from thalweg.optim.groups import Group
 from thalweg.optim.options import DEFAULTS, Common, unknown
-from thalweg.rule.graph import Graph
+from thalweg.optim.plan import Plan, same
 from thalweg.rule.rule import Values
 
 __all__ = [
@@ -54,24 +55,23 @@ class RuleOptimizer(Choosing):
 
     def _forget(self) -> None:
         """Drop all that is derived from groups and state; the next step derives it anew."""
-        self.batches: list[Batch] = []
-        self._built = False  # whether the batches fit the options as they were last looked at
-        self._params: list[Tensor] = []  # in order, as the batches were made for them
-        self._states: list[Any] = []  # likewise
-        self._waiting: list[Tensor] = []  # those among them that have had no gradient yet
-        self._options: dict[int, list[Any]] = {}  # by group, as they were when last looked at
-        self._changeable: set[int] = set()  # groups with a tensor or list among their options
-        # A place is a group's parameters for which all values are the same.
-        self._places: dict[tuple[Any, ...], int] = {}
-        self._place: dict[Tensor, int] = {}
-        self._within: dict[int, list[int]] = {}  # by group: its places
-        self._values: dict[int, Values] = {}  # by place
-        self._graphs: dict[int, Graph] = {}  # likewise
+        self._plan = Plan(())
+        self._lock = threading.RLock()  # a plan serves one step at a time
+
+    @property
+    def batches(self) -> list[Batch]:
+        """What the engines stepped together in the last step."""
+        return [batch for together in self._plan.rounds for batch in together]
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add parameters with options of their own. Raises, and adds nothing, for bad options."""
-        _light(torch.optim.Optimizer.add_param_group)(self, param_group)
-        group = self.param_groups[-1]
+        """Add parameters with options of their own. The dictionary is copied: given to two
+        optimizers, it would carry the options of one to the other. Raises, and adds nothing, for
+        bad options."""
+        given: Any = param_group  # what is no dictionary, torch refuses
+        self._add(dict(given) if isinstance(given, dict) else given)
+
+    def _add(self, group: Group) -> None:
+        _light(torch.optim.Optimizer.add_param_group)(self, group)
         try:
             self._check(group)
             self._agree()
@@ -86,13 +86,15 @@ class RuleOptimizer(Choosing):
                 self._allocate(p, group, self.rule.trace(self.values(p, group)))
 
     def _refresh(self) -> None:
-        """Read the groups' options; batches that do not fit them any more are forgotten."""
-        changes = []
-        for i, group in enumerate(self.param_groups):
+        """Read the groups and their options; a plan that does not fit them any more is dropped."""
+        if not self._plan.fits(self.param_groups):
+            self._plan = Plan(self.param_groups)
+        plan, changes = self._plan, []
+        for i, group in enumerate(plan.groups):
             now = [group[name] for name in self.defaults]
-            before = self._options.get(i)
+            before = plan.options[i]
             # A tensor or a list may have been written to in place: it is read at every step.
-            settled = before is not None and i not in self._changeable
+            settled = before is not None and i not in plan.changeable
             if settled and all(map(is_, now, before or ())):
                 continue
             changed = {
@@ -107,41 +109,36 @@ class RuleOptimizer(Choosing):
         if changes:
             self._agree()
         for i, group, now, changed, moved in changes:  # all are as they should be
-            self._options[i] = now
+            plan.options[i] = now
             if moved is not None:
-                for place in self._within[i]:
-                    self._values[place] = {**self._values[place], **moved}
+                for place in set(plan.places[i]):
+                    plan.values[place] = {**plan.values[place], **moved}
                 continue
-            self._changeable.discard(i)
+            plan.changeable.discard(i)
             if any(isinstance(x, Tensor | list) for o in now for x in (o, *_flat(o))):
-                self._changeable.add(i)
+                plan.changeable.add(i)
             executed = any(n in DEFAULTS and n != "max_grad_norm" for n in changed)
             if not self._sort(i, group) or executed:
-                self._built = False
+                plan.built = False
 
     def _sort(self, i: int, group: Group) -> bool:
         """Tell what each of a group's parameters is stepped with; False if a graph is not what it
         was, or a parameter not in the place where it was."""
-        same, values = True, self.hyperparameters(group)
+        plan, values = self._plan, self.hyperparameters(group)
         new: dict[int, Values] = {}
-        for p in group["params"]:
+        places = []
+        for p in plan.params[i]:
             own = self.particulars(p, group)
-            place = self._places.setdefault((i, *own.items()), len(self._places))
-            same &= self._place.get(p) == place
-            self._place[p], new[place] = place, own
-        self._within[i] = list(new)
+            places.append(plan.known.setdefault((i, *own.items()), len(plan.known)))
+            new[places[-1]] = own
+        same = places == plan.places[i]
+        plan.places[i] = places
         for place, own in new.items():
-            self._values[place] = {**values, **own}
-            graph = self.rule.trace(self._values[place])
-            same &= graph is self._graphs.get(place)
-            self._graphs[place] = graph
+            plan.values[place] = {**values, **own}
+            graph = self.rule.trace(plan.values[place])
+            same &= graph is plan.graphs.get(place)
+            plan.graphs[place] = graph
         return same
-
-    def _sort_new(self) -> None:
-        """Sort the groups that have been given other parameters by hand."""
-        for i, group in enumerate(self.param_groups):
-            if any(p not in self._place for p in group["params"]):
-                self._sort(i, group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients, or fill them with zeros."""
@@ -173,12 +170,14 @@ class RuleOptimizer(Choosing):
         if closure is not None:
             with torch.enable_grad(), self.ahead():
                 loss = closure()
-        if self._finite():
-            self._prepare()
-            everything = sum([b.count() for b in self.batches])
-            drive([b.run(self._values, everything) for b in self.batches])
-            if self.rule.shared:
-                self._share()
+        with self._lock:
+            if self._finite():
+                self._prepare()
+                for together in self._plan.rounds:
+                    everything = sum([b.count() for b in together])
+                    drive([b.run(self._plan.values, everything) for b in together])
+                if self.rule.shared:
+                    self._share()
         return loss
 
     def phases(self) -> tuple[torch.optim.Optimizer, ...]:
@@ -221,40 +220,51 @@ class RuleOptimizer(Choosing):
         return True
 
     def _prepare(self) -> None:
-        """Make batches that fit parameters, gradients and options as they are now."""
-        params = [p for g in self.param_groups for p in g["params"]]
+        """Make batches that fit parameters, gradients, state and options as they are now."""
         self._refresh()
+        plan = self._plan
         fits = (
-            self._built
-            and _same(self._params, params)
-            and _same(self._states, self.state.values())
-            and all(p.grad is None for p in self._waiting)
-            # A list: each batch must look, even if an earlier one does not fit.
-            and all([b.collect() for b in self.batches])  # noqa: C419
+            plan.built
+            and same(plan.states, self.state.values())
+            and all(p.grad is None for p in plan.waiting)
+            and all(b.collect() for together in plan.rounds for b in together)
         )
         if not fits:
-            self._built = False  # until all that can be wrong has been looked at
-            self._build(params)
+            plan.built = False  # until all that can be wrong has been looked at
+            self._build(plan)
 
-    def _build(self, params: list[Tensor]) -> None:
-        self._sort_new()
-        chosen = [
-            (p, self._place[p], group, self._engine(p, group, self._values[self._place[p]]))
-            for group in self.param_groups
-            for p in group["params"]
-            if p.grad is not None
-        ]
-        slots = []
-        for p, i, group, engine in chosen:
-            fresh = self._allocate(p, group, self._graphs[i])
-            how = engine, self._graphs[i], group["differentiable"]
-            slots.append((Slot(p, i, self.state[p], fresh), *how))
-        self.batches = batches(self.rule, slots)
-        if not all([b.collect() for b in self.batches]):  # noqa: C419
+    def _build(self, plan: Plan) -> None:
+        """Look at all that a step will touch; then allocate what is missing, and make batches."""
+        chosen = []
+        for p, group, place in plan.entries():
+            if p.grad is None:
+                continue
+            engine, work = (
+                self._engine(p, group, plan.values[place]),
+                Work(self.rule, plan.graphs[place]),
+            )
+            self._look(p, plan.values[place], work, p.grad)
+            chosen.append((p, group, place, self._settle(p, group, work, engine)))
+        rounds: list[list[Any]] = []
+        times: dict[int, int] = {}
+        for p, group, place, engine in chosen:
+            graph = plan.graphs[place]
+            times[id(p)] = turn = times.get(id(p), -1) + 1
+            if turn and any(r.scope == "all" for r in graph.reductions):
+                raise ValueError(
+                    f"{self._name(p)} stands in the groups more than once, which sums over all "
+                    "parameters do not allow: give it once"
+                )
+            fresh = self._allocate(p, group, graph)
+            if turn == len(rounds):
+                rounds.append([])
+            slot = Slot(p, place, self.state[p], fresh and not turn)
+            rounds[turn].append((slot, engine, graph, group["differentiable"]))
+        plan.rounds = [batches(self.rule, slots) for slots in rounds]
+        if not all(b.collect() for b in self.batches):
             raise AssertionError("a batch does not fit the parameters it was just made for")
-        stepped = {id(p) for p, *_ in chosen}
-        self._waiting = [p for p in params if id(p) not in stepped]
-        self._params, self._states, self._built = params, list(self.state.values()), True
+        plan.waiting = [p for p, _, _ in plan.entries() if id(p) not in times]
+        plan.states, plan.built = list(self.state.values()), True
 
 
 # torch wraps every step in a profiler's range, which takes longer than a small model's update. Here
@@ -271,10 +281,6 @@ def _light(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _flat(option: Any) -> Collection[Any]:
     return option if isinstance(option, tuple | list) else (option,)
-
-
-def _same(before: Collection[Any], now: Collection[Any]) -> bool:
-    return len(before) == len(now) and all(map(is_, before, now))
 
 
 def finite(g: Tensor) -> bool:

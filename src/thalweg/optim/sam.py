@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from thalweg.engines.base import Batch, Slot, drive
-from thalweg.optim.choice import batches
 from thalweg.optim.groups import Group
 from thalweg.optim.memory import Memory
+from thalweg.optim.moving import Moving
 from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import NON_NEGATIVE
 from thalweg.optim.sgd import SGD
@@ -35,14 +34,13 @@ def back(kept: Any) -> Any:
     return kept, {"kept": kept}
 
 
-class _Climb(RuleOptimizer):
+class _Climb(Moving):
     """The first move, as an optimizer of its own over the same groups."""
 
     rule = maximize(climb)
     domains = {"rho": NON_NEGATIVE}
     flags = {"adaptive": (False, True)}
     heedless = "a climb goes along the gradient"
-    _way: tuple[list[Batch], list[tuple[int, int]], list[Batch]] | None = None
 
     def _check(self, group: Group) -> None:
         super()._check(group)
@@ -52,24 +50,17 @@ class _Climb(RuleOptimizer):
                 "point itself"
             )
 
+    def add_param_group(self, param_group: Group) -> None:
+        self._add(param_group)  # the base optimizer's own, not a copy
+
     def _state_dtype(self, p: Tensor, group: Group) -> torch.dtype:
         del group
         return p.dtype  # the way back must be exact
 
     def back(self, params: list[Tensor]) -> None:
         """Give parameters that have just climbed the weights that they had."""
-        at = [(id(p), p.data_ptr()) for p in params]
-        if self._way is None or self._way[0] is not self.batches or self._way[1] != at:
-            graph, chosen = back.trace({}), set(map(id, params))
-            slots = [
-                (Slot(p, self._place[p], self.state[p]), self._refuse(p, group), graph, False)
-                for group in self.param_groups
-                for p in group["params"]
-                if id(p) in chosen
-            ]
-            self._way = self.batches, at, batches(back, slots)
-        with torch.no_grad():
-            drive([b.run(self._values, 0) for b in self._way[2]])
+        with torch.no_grad(), self._lock:
+            self._move_as_planned(back, params)
 
 
 class SAM(RuleOptimizer):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from thalweg.engines.base import real
+from thalweg.engines.base import Work, real
+from thalweg.engines.counters import own_counter
+from thalweg.optim.fit import check_fit
 from thalweg.optim.groups import Group, Groups
 from thalweg.optim.memory import Memory
 from thalweg.optim.options import EXECUTION
 from thalweg.rule.graph import Graph
+from thalweg.rule.rule import Values
 
 
 class Stateful(Groups):
@@ -29,7 +33,7 @@ class Stateful(Groups):
         """Give a parameter the state that its rule needs; True if some of it was not there yet."""
         state = self.state[p]
         counts = "step" in graph.scalars if self.rule.counts is None else self.rule.counts
-        if counts and "step" not in state:
+        if counts and state.get("step") is None:
             state["step"] = torch.zeros((), dtype=torch.float64)
         missing = [s for s in graph.states if state.get(self.rule.state[s]) is None]
         for s in missing:
@@ -47,13 +51,34 @@ class Stateful(Groups):
                 state[self.rule.state[s]] = x
         for s in graph.new_scalars:
             key = self.rule.state[s]
-            if key not in state:
+            if state.get(key) is None:
                 start = self.rule.start.get(s, 0.0)
                 value = float(group[start]) if isinstance(start, str) else start
                 if s in self.rule.shared:
                     value = next((float(x[key]) for x in self.state.values() if key in x), value)
                 state[key] = torch.tensor(value, dtype=torch.float64)
         return bool(missing)
+
+    def _look(self, p: Tensor, values: Values, work: Work, gradient: Tensor | None) -> None:
+        """Raise for memory that is not there, and for a gradient or state that does not fit its
+        parameter; nothing is written."""
+        state: dict[str, Any] = self.state.get(p, {})
+        called = functools.partial(self._name, p)
+        check_fit(p, p, called)
+        check_fit(gradient, p, lambda: f"the gradient of {called()}")
+        shapes = {
+            k: work.rule.shaped[s](tuple(p.shape), values) for s, k in work.shaped_keys.items()
+        }
+        for key in (*work.keys.values(), *shapes):
+            check_fit(
+                state.get(key), p, functools.partial(self._state_name, key, p), shapes.get(key)
+            )
+        for key in ("step", *work.scalar_keys.values()):
+            if state.get(key) is not None:
+                state[key] = own_counter(state[key], functools.partial(self._state_name, key, p))
+
+    def _state_name(self, key: str, p: Tensor) -> str:
+        return f"the state {key!r} of {self._name(p)}"
 
     def memory(self) -> Memory:
         """The bytes of state that these parameters need with the options as they are, gradients or

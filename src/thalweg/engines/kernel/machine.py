@@ -33,9 +33,9 @@ def triple() -> str:
     return str(llvm.get_process_triple())
 
 
-def _optimise(module: Any) -> None:
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = options.loop_interleaving = options.loop_unrolling = True
+def _optimise(module: Any, loops: bool = True) -> None:
+    options = llvm.create_pipeline_tuning_options(speed_level=3 if loops else 1)
+    options.loop_vectorization = options.loop_interleaving = options.loop_unrolling = loops
     builder = llvm.create_pass_builder(target(), options)
     builder.getModulePassManager().run(module, builder)
 
@@ -43,12 +43,13 @@ def _optimise(module: Any) -> None:
 _count = itertools.count()
 
 
-def link(text: str, names: list[str]) -> tuple[Any, dict[str, int]]:
-    """Compile a module; returns what must be kept alive and the address of each name."""
+def link(text: str, names: list[str], loops: bool = True) -> tuple[Any, dict[str, int]]:
+    """Compile a module; returns what must be kept alive and the address of each name. ``loops``:
+    whether it has loops that are worth the time to vectorise them."""
     with _lock:  # llvmlite's optimiser and linker are not made for several threads
         module = llvm.parse_assembly(text)
         module.verify()
-        _optimise(module)
+        _optimise(module, loops)
         builder = llvm.JITLibraryBuilder().add_ir(module).add_current_process()
         for name in names:
             builder = builder.export_symbol(name)

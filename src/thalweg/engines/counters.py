@@ -1,0 +1,72 @@
+"""State that has one value per parameter (``step``, NAdam's product): between two steps it is in
+the user's own tensors, which may be shared with another process; during one, in the kernel's table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thalweg.engines.sweep import Array, Longs, address
+from thalweg.engines.watch import missing, native, ordinary
+
+DTYPES = (torch.float64, torch.float32, torch.int64)
+
+
+def own_counter(x: Any, called: Callable[[], str]) -> Tensor:
+    """A count as it can be read and written at every step: the user's own tensor, or a new one
+    where it is something else."""
+    if isinstance(x, Tensor):
+        if x.numel() != 1 or x.is_complex():
+            raise ValueError(f"{called()} must be one real number, not a tensor of {x.shape}")
+        if x.is_meta or (reason := missing(x)):
+            why = "it is on meta" if x.is_meta else reason
+            raise ValueError(f"{called()} has lost its memory: {why}")
+        if x.dtype in DTYPES and x.device.type == "cpu" and ordinary(x) and not x.is_neg():
+            return x
+    elif isinstance(x, bool | str) or not hasattr(x, "__float__"):
+        raise TypeError(f"{called()} must be a number, not {x!r}")
+    return torch.tensor(float(x), dtype=torch.float64)
+
+
+class Counters:
+    """Columns of a table with one row per parameter; a cell is a tensor of the user's, or none."""
+
+    def __init__(self, table: Sequence[Array], cells: Sequence[Sequence[Tensor | None]]) -> None:
+        from thalweg.engines.kernel.memory import KINDS, Cells
+
+        self.columns = [address(column) for column in table]
+        self.cells = cells
+        read, write = native("read"), native("write")
+        assert read is not None
+        assert write is not None
+        self._read, self._write = read, write
+        shape = len(cells), len(cells[0])
+        self.table: Longs = np.array(self.columns, dtype=np.int64)
+        self.places: Longs = np.zeros(shape, dtype=np.int64)
+        self.kinds: Longs = np.zeros(shape, dtype=np.int64)
+        for c, column in enumerate(cells):
+            for row, x in enumerate(column):
+                if x is not None:
+                    self.places[c, row], self.kinds[c, row] = x.data_ptr(), KINDS[x.dtype]
+        self.block: Longs = np.zeros(len(Cells), dtype=np.int64)
+        self.block[Cells.COLUMNS], self.block[Cells.ROWS] = shape
+        self.block[Cells.TABLE] = address(self.table)
+        self.block[Cells.PLACES] = address(self.places)
+        self.block[Cells.KINDS] = address(self.kinds)
+        self.address = address(self.block)
+        self.actives, self.active = Cells.ACTIVES, Cells.ACTIVE
+
+    def choose(self, rows: Longs) -> None:
+        """Say which rows take part; the array must live as long as it is in use."""
+        self.block[self.actives], self.block[self.active] = len(rows), address(rows)
+
+    def read(self) -> None:
+        self._read(self.address)
+
+    def write(self) -> None:
+        self._write(self.address)

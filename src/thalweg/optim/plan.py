@@ -1,0 +1,56 @@
+"""What a step is made of, as it follows from the groups when they were last looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from operator import is_
+from typing import Any
+
+from torch import Tensor
+
+from thalweg.engines.base import Batch
+from thalweg.optim.groups import Group
+from thalweg.rule.graph import Graph
+from thalweg.rule.rule import Values
+
+
+class Plan:
+    """Everything that is derived from ``param_groups`` and state. The groups themselves are the
+    truth: where one of them, or a parameter in one, is another than it was, the plan is made anew.
+
+    A *place* stands for those parameters of a group for which all values are the same.
+    """
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = list(groups)
+        self.params = [list(group["params"]) for group in groups]
+        self.options: list[list[Any] | None] = [None] * len(groups)  # as last looked at
+        self.changeable: set[int] = set()  # groups with a tensor or list among their options
+        self.places: list[list[int]] = [[] for _ in groups]  # of each parameter
+        self.known: dict[tuple[Any, ...], int] = {}  # places by group and particulars
+        self.values: dict[int, Values] = {}  # by place
+        self.graphs: dict[int, Graph] = {}  # likewise
+
+        self.built = False  # whether the rounds fit the options as they were last looked at
+        # Batches that step together. Only a parameter that stands in several places needs a second
+        # round: it makes several steps.
+        self.rounds: list[list[Batch]] = []
+        self.states: list[Any] = []  # the state as it was when the rounds were made
+        self.waiting: list[Tensor] = []  # parameters that had no gradient then
+
+    def fits(self, groups: Sequence[Group]) -> bool:
+        """Whether groups and their parameters are the ones that this plan was made for."""
+        return same(self.groups, groups) and all(
+            same(mine, group["params"]) for mine, group in zip(self.params, groups, strict=True)
+        )
+
+    def entries(self) -> Iterator[tuple[Tensor, Group, int]]:
+        """Every parameter with its group and its place, in order."""
+        for group, params, places in zip(self.groups, self.params, self.places, strict=True):
+            for p, place in zip(params, places, strict=True):
+                yield p, group, place
+
+
+def same(before: Collection[Any], now: Collection[Any]) -> bool:
+    """Whether two collections hold the same objects in the same order."""
+    return len(before) == len(now) and all(map(is_, before, now))
