@@ -34,7 +34,7 @@ class Gradients:
 
     def collect(self) -> tuple[int, ...] | None:
         """Which parameters have a gradient; None if there is one that no copy makes fit."""
-        gradients = [p.grad for p in self.params]
+        gradients = tuple([p.grad for p in self.params])
         if self.quick is not None and self.quick.fit(gradients):
             return self.everyone
         self.copies.clear()
@@ -80,22 +80,21 @@ class _Quick:
         self.wanted: Longs = np.array(wanted, dtype=np.int64)
         self.starts: Longs = np.array(gradients.starts, dtype=np.int64)
         self.ends: Longs = np.array(gradients.ends, dtype=np.int64)
-        self.objects: Longs = np.zeros(len(gradients.wanted), dtype=np.int64)
         self.complex = any(dtype.is_complex for dtype, *_ in gradients.wanted)
         self.block: Longs = np.zeros(len(Fit), dtype=np.int64)
         self.block[Fit.COUNT] = len(gradients.wanted)
-        self.block[Fit.OBJECTS] = address(self.objects)
+        self.objects = Fit.OBJECTS
         self.block[Fit.WANTED] = address(self.wanted)
         self.block[Fit.BASES] = address(gradients.bases)
         self.block[Fit.WRITTEN] = len(gradients.starts)
         self.block[Fit.STARTS], self.block[Fit.ENDS] = address(self.starts), address(self.ends)
         self.address = address(self.block)
 
-    def fit(self, gradients: Sequence[Any]) -> bool:
+    def fit(self, gradients: tuple[Any, ...]) -> bool:
         """Whether each is there and can be read as it is; if so, their addresses are known."""
         if set(map(type, gradients)) != _PLAIN:  # some are missing, or a subclass
             return False
-        self.objects[:] = list(map(id, gradients))
+        self.block[self.objects] = id(gradients) + _ITEMS
         return bool(
             self.fitting(self.address)
             and not any(map(_is_neg, gradients))
@@ -114,4 +113,5 @@ def _what(dtype: torch.dtype, dim: int) -> tuple[int, ...]:
 
 
 _PLAIN = {Tensor}
+_ITEMS = tuple.__basicsize__  # how many bytes into a tuple the addresses of its items begin
 _is_neg, _is_conj = Tensor.is_neg, Tensor.is_conj

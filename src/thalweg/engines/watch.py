@@ -86,8 +86,9 @@ class _Quick:
         from thalweg.engines.kernel.memory import FACTS, Look
 
         self.tensors, self.look = tensors, look
-        self.flags = [*map(Tensor.is_neg, tensors), *map(Tensor.is_conj, tensors)]
-        self.complex = any(map(torch.is_complex, tensors))
+        # A real tensor gets its negative bit from complex memory, which is elsewhere.
+        self.complex = [x for x in tensors if x.is_complex()]
+        self.flags = self._flags()
         self.objects: Longs = np.array(list(map(id, tensors)), dtype=np.int64)
         size = sum(len(FACTS) + 2 * x.dim() for x in tensors)
         self.found: Longs = np.zeros(size, dtype=np.int64)
@@ -102,15 +103,10 @@ class _Quick:
         self.block[Look.RECORD] = 0
 
     def same(self) -> bool:
-        if not self.look(self.address):
-            return False
-        flags = list(map(_is_neg, self.tensors))
-        if self.complex:
-            flags += map(_is_conj, self.tensors)
-        return flags == self.flags[: len(flags)]
+        return self.look(self.address) == 1 and (not self.complex or self._flags() == self.flags)
 
-
-_is_neg, _is_conj = Tensor.is_neg, Tensor.is_conj
+    def _flags(self) -> list[tuple[bool, bool]]:
+        return [(x.is_conj(), x.is_neg()) for x in self.complex]
 
 
 @functools.cache
@@ -129,7 +125,6 @@ class Held:
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.dicts = [s.state for s in slots]
-        self.lengths = list(map(len, self.dicts))
         self.contents = [x for d in self.dicts for x in d.values()]
         tensors = [x for x in self.contents if isinstance(x, Tensor)]
         self.watch = Watch([*(s.param for s in slots), *tensors])
@@ -137,8 +132,12 @@ class Held:
     def same(self) -> bool:
         """Whether all of it is what it was, and where it was."""
         # This runs at every step and costs a small model as much as its arithmetic: hence maps.
+        now = list(chain.from_iterable(map(_values, self.dicts)))
         return (
-            list(map(len, self.dicts)) == self.lengths
-            and all(map(is_, self.contents, chain.from_iterable(map(dict.values, self.dicts))))
+            len(now) == len(self.contents)
+            and all(map(is_, self.contents, now))
             and self.watch.same()
         )
+
+
+_values = dict.values

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from thalweg.engines.watch import missing
+from thalweg.engines.watch import missing, ordinary
 
 
 def check_fit(
-    x: Any, p: Tensor, called: Callable[[], str], shape: tuple[int, ...] | None = None
+    x: Any,
+    p: Tensor,
+    called: Callable[[], str],
+    shape: tuple[int, ...] | None = None,
+    *,
+    written: bool = True,
 ) -> None:
     """Raise where ``x``, a parameter ``p`` itself, its gradient or a state of it, cannot be stepped
-    with: another shape than ``p``'s (or ``shape``), another device, memory that is not there."""
+    with: another shape than ``p``'s (or ``shape``), another device, memory that is not there, or,
+    where it is ``written`` to, that several elements share."""
     if x is None:
         return
     if not isinstance(x, Tensor):
@@ -28,3 +35,5 @@ def check_fit(
         raise ValueError(f"{called()} has dtype {x.dtype}, the parameter {p.dtype}")
     if reason := missing(x):
         raise ValueError(f"{called()} has lost its memory: {reason}")
+    if written and ordinary(x) and torch._debug_has_internal_overlap(x) == 1:
+        raise ValueError(f"{called()} has elements that share their memory: clone() it")

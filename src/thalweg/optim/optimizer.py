@@ -7,8 +7,10 @@ the choice of an engine in ``choice``.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from operator import is_
@@ -57,6 +59,7 @@ class RuleOptimizer(Choosing):
         """Drop all that is derived from groups and state; the next step derives it anew."""
         self._plan = Plan(())
         self._lock = threading.RLock()  # a plan serves one step at a time
+        _living.add(self)
 
     @property
     def batches(self) -> list[Batch]:
@@ -223,13 +226,7 @@ class RuleOptimizer(Choosing):
         """Make batches that fit parameters, gradients, state and options as they are now."""
         self._refresh()
         plan = self._plan
-        fits = (
-            plan.built
-            and same(plan.states, self.state.values())
-            and all(p.grad is None for p in plan.waiting)
-            and all(b.collect() for together in plan.rounds for b in together)
-        )
-        if not fits:
+        if not (plan.built and same(plan.states, self.state.values()) and plan.collect()):
             plan.built = False  # until all that can be wrong has been looked at
             self._build(plan)
 
@@ -261,10 +258,22 @@ class RuleOptimizer(Choosing):
             slot = Slot(p, place, self.state[p], fresh and not turn)
             rounds[turn].append((slot, engine, graph, group["differentiable"]))
         plan.rounds = [batches(self.rule, slots) for slots in rounds]
-        if not all(b.collect() for b in self.batches):
-            raise AssertionError("a batch does not fit the parameters it was just made for")
         plan.waiting = [p for p, _, _ in plan.entries() if id(p) not in times]
+        if not plan.collect():
+            raise AssertionError("a batch does not fit the parameters it was just made for")
         plan.states, plan.built = list(self.state.values()), True
+
+
+_living: weakref.WeakSet[RuleOptimizer] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for optimizer in _living:  # whoever was stepping is not in this process
+        optimizer._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 # torch wraps every step in a profiler's range, which takes longer than a small model's update. Here

@@ -40,9 +40,24 @@ class Plan:
 
     def fits(self, groups: Sequence[Group]) -> bool:
         """Whether groups and their parameters are the ones that this plan was made for."""
-        return same(self.groups, groups) and all(
-            same(mine, group["params"]) for mine, group in zip(self.params, groups, strict=True)
-        )
+        # Loops, not generators, here and below: they run at every step.
+        if not same(self.groups, groups):
+            return False
+        for mine, group in zip(self.params, groups, strict=True):
+            if not same(mine, group["params"]):
+                return False
+        return True
+
+    def collect(self) -> bool:
+        """Look at all gradients and memory; False if the rounds must be made anew."""
+        for p in self.waiting:
+            if p.grad is not None:
+                return False
+        for together in self.rounds:
+            for batch in together:
+                if not batch.collect():
+                    return False
+        return True
 
     def entries(self) -> Iterator[tuple[Tensor, Group, int]]:
         """Every parameter with its group and its place, in order."""

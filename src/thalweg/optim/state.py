@@ -65,7 +65,7 @@ class Stateful(Groups):
         state: dict[str, Any] = self.state.get(p, {})
         called = functools.partial(self._name, p)
         check_fit(p, p, called)
-        check_fit(gradient, p, lambda: f"the gradient of {called()}")
+        check_fit(gradient, p, lambda: f"the gradient of {called()}", written=False)
         shapes = {
             k: work.rule.shaped[s](tuple(p.shape), values) for s, k in work.shaped_keys.items()
         }
@@ -90,6 +90,16 @@ class Stateful(Groups):
                 self._allocate(twin, group, self.rule.trace(self.values(p, group)))
                 found[p] = {name: x.nbytes for name, x in self.state.pop(twin).items()}
         return Memory(found)
+
+    def share_memory(self) -> None:
+        """Move the state of all parameters, allocated now where it is not there yet, into memory
+        that other processes can share: the averages as well as the step counts."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                self._allocate(p, group, self.rule.trace(self.values(p, group)))
+                for x in self.state[p].values():
+                    if isinstance(x, Tensor):
+                        x.share_memory_()  # type: ignore[no-untyped-call]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

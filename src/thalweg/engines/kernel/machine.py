@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import threading
 from typing import Any
 
 import llvmlite.binding as llvm
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+_theirs = getattr(llvm.ffi.lib, "_lock", None)  # llvmlite's own, around each of its calls
+
+
+def _before_fork() -> None:
+    """A child that came into being while another thread compiles would wait for it for ever."""
+    _lock.acquire()
+    if _theirs is not None:
+        _theirs.__enter__()
+
+
+def _after_fork() -> None:
+    if _theirs is not None:
+        _theirs.__exit__()
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
 
 
 @functools.cache
