@@ -64,15 +64,29 @@ def refuses(param: Tensor, state_dtype: torch.dtype) -> str | None:
         return f"its memory has gaps or overlaps (strides {param.stride()}, shape {param.shape})"
     if reason := installed():
         return reason
-    from thalweg.engines.kernel import machine
-
-    if torch.float16 in dtypes and not machine.converts_float16():
+    if torch.float16 in dtypes and not _converts_float16():
         return "this processor cannot convert float16"
     return None
 
 
+def _converts_float16() -> bool:
+    from thalweg.engines.kernel import machine
+
+    return machine.converts_float16()
+
+
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
     return dtype.to_real() if dtype.is_complex else dtype
+
+
+def gradient_dtype(p: Tensor) -> torch.dtype:
+    """What a parameter's gradient is read in: its own dtype (``p.grad_dtype`` may ask for another
+    than the parameter's) where kernels can, else the parameter's."""
+    if p.grad is None or p.grad.dtype is p.dtype:
+        return p.dtype
+    given = real_dtype(p.grad.dtype)
+    readable = given in FORMATS and (given is not torch.float16 or _converts_float16())
+    return p.grad.dtype if readable and p.grad.is_complex() == p.is_complex() else p.dtype
 
 
 def dense(x: Tensor) -> bool:
@@ -90,8 +104,9 @@ class FusedBatch:
         self.params = [s.param for s in slots]
         keys = list(work.keys.values())
         self.states = [s.state[k] for s in slots for k in keys]
-        stored = [self.params[0], self.params[0], *self.states[: len(keys)]]
-        formats = [(n, FORMATS[real_dtype(t.dtype)])
+        self.reads = gradient_dtype(self.params[0])  # as those of the others
+        stored = [self.params[0].dtype, self.reads, *(x.dtype for x in self.states[: len(keys)])]
+        formats = [(n, FORMATS[real_dtype(t)])
                    for n, t in zip(work.graph.tensors, stored, strict=False)]  # fmt: skip
         wide = "float64" if formats[0][1] == "float64" else "float32"
         formats += [(name, wide) for name in work.graph.temporaries]
@@ -105,11 +120,11 @@ class FusedBatch:
         # What a step checks: that parameters and state are still where they were.
         self.pointers = list(map(_pointer, self.params))
         self.nbytes = list(map(_nbytes, self.params))
-        # Whether a contiguous gradient with as many bytes is sure to fit. (Two formats have 2
-        # bytes, and a tensor's `grad_dtype` may differ from its dtype.)
-        self.straight = all(
-            p.is_contiguous() and p.dtype in (torch.float32, torch.float64) for p in self.params
+        # Whether a contiguous gradient of so many bytes is sure to fit. (Two formats have 2.)
+        self.straight = self.reads in (torch.float32, torch.float64) and all(
+            map(Tensor.is_contiguous, self.params)
         )
+        self.gradient_nbytes = [p.numel() * self.reads.itemsize for p in self.params]
 
         self.bases = np.zeros((len(formats), len(slots)), dtype=np.int64)
         self.bases[0] = self.pointers
@@ -166,7 +181,7 @@ class FusedBatch:
         try:
             if (
                 self.straight
-                and list(map(_nbytes, gradients)) == self.nbytes
+                and list(map(_nbytes, gradients)) == self.gradient_nbytes
                 and all(map(Tensor.is_contiguous, gradients))
                 and not any(map(Tensor.is_neg, gradients))
             ):
@@ -187,6 +202,8 @@ class FusedBatch:
             if g is not None:
                 if g.layout is not torch.strided or g.shape != p.shape:
                     return False
+                if gradient_dtype(p) is not self.reads:
+                    return False
                 self.bases[1, i] = self._fitted(p, g).data_ptr()
         active = tuple(i for i in self.everyone if gradients[i] is not None)
         if active != self.active:
@@ -194,12 +211,12 @@ class FusedBatch:
         return True
 
     def _fitted(self, p: Tensor, g: Tensor) -> Tensor:
-        """A gradient in its parameter's layout and dtype: a copy where needed."""
+        """A gradient in its parameter's layout and the kernel's format: a copy where needed."""
         as_is = g.stride() == p.stride() or (g.is_contiguous() and p.is_contiguous())
-        if as_is and g.dtype is p.dtype and not g.is_neg() and not g.is_conj():
+        if as_is and g.dtype is self.reads and not g.is_neg() and not g.is_conj():
             return g
         with torch.no_grad():
-            copy = torch.empty_like(p).copy_(g)
+            copy = torch.empty_like(p, dtype=self.reads).copy_(g)
         self.copies.append(copy)
         return copy
 

@@ -135,7 +135,8 @@ class Matrices:
     def _operand(self, node: Node, i: int) -> Any:
         slot = self.batch.slots[i]
         if node.op == "shaped":
-            return slot.state[self.batch.work.shaped_keys[node.name]]
+            # Of another dtype where the parameter's has changed since the first step.
+            return slot.state[self.batch.work.shaped_keys[node.name]].to(self.dtype)
         if not (node.op == "matrix" or node.elementwise):
             return float(evaluate(node, lambda name: self._scalar(name, i)))
         if is_gradient(node):
