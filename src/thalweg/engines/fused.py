@@ -17,6 +17,7 @@ from torch import Tensor
 from thalweg.engines.base import Run, Slot, Work, real
 from thalweg.engines.block import Arguments
 from thalweg.engines.counters import Counters
+from thalweg.engines.formats import FORMATS, converts_float16, gradient_dtype, real_dtype
 from thalweg.engines.gradients import Gradients
 from thalweg.engines.matrices import Matrices
 from thalweg.engines.sweep import Array, Sweep
@@ -26,12 +27,6 @@ from thalweg.rule.graph import column, storing_last
 from thalweg.rule.rule import Values
 
 ALONE = 32_768  # elements below which waking a second thread costs more than it saves
-FORMATS = {
-    torch.float32: "float32",
-    torch.float64: "float64",
-    torch.bfloat16: "bfloat16",
-    torch.float16: "float16",
-}
 
 
 def installed() -> str | None:
@@ -63,9 +58,7 @@ def refuses(param: Tensor, state_dtype: torch.dtype) -> str | None:
         return f"its memory has gaps or overlaps (strides {param.stride()}, shape {param.shape})"
     if reason := installed():
         return reason
-    from thalweg.engines.kernel import machine
-
-    if torch.float16 in dtypes and not machine.converts_float16():
+    if torch.float16 in dtypes and not converts_float16():
         return "this processor cannot convert float16"
     return None
 
@@ -83,10 +76,6 @@ def refuses_state(param: Tensor, state: Tensor) -> str | None:
     return None
 
 
-def real_dtype(dtype: torch.dtype) -> torch.dtype:
-    return dtype.to_real() if dtype.is_complex else dtype
-
-
 def dense(x: Tensor) -> bool:
     """Whether the elements fill their stretch of memory, in whatever order of dimensions."""
     return x.is_contiguous() or torch.empty_like(x).stride() == x.stride()
@@ -102,8 +91,9 @@ class FusedBatch:
         self.params = [s.param for s in slots]
         keys = list(work.keys.values())
         self.states = [s.state[k] for s in slots for k in keys]
-        stored = [self.params[0], self.params[0], *self.states[: len(keys)]]
-        formats = [(n, FORMATS[real_dtype(t.dtype)])
+        self.reads = gradient_dtype(self.params[0])  # as those of the others
+        stored = [self.params[0].dtype, self.reads, *(x.dtype for x in self.states[: len(keys)])]
+        formats = [(n, FORMATS[real_dtype(t)])
                    for n, t in zip(work.graph.tensors, stored, strict=False)]  # fmt: skip
         wide = "float64" if formats[0][1] == "float64" else "float32"
         formats += [(name, wide) for name in work.graph.temporaries]
@@ -123,7 +113,9 @@ class FusedBatch:
         self.bases = np.zeros((len(formats), len(slots)), dtype=np.int64)
         for k, tensors in enumerate(arrays):
             self.bases[k] = list(map(Tensor.data_ptr, tensors))
-        self.gradients = Gradients(self.params, [*self.params, *self.states], self.bases[1])
+        self.gradients = Gradients(
+            self.params, self.reads, [*self.params, *self.states], self.bases[1]
+        )
 
         self.steps = np.array([float(not s.fresh) for s in slots])
         self.column = {name: i for i, name in enumerate(self.kernel.columns)}

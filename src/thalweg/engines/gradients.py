@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg.engines.formats import gradient_dtype
 from thalweg.engines.sweep import Longs, address
 from thalweg.engines.watch import Watch, missing, native, ordinary
 
@@ -18,17 +19,23 @@ from thalweg.engines.watch import Watch, missing, native, ordinary
 class Gradients:
     """Looks at the gradients of some parameters and leaves their addresses in ``bases``.
 
-    ``written`` are the tensors that the kernel stores into, the parameters among them, which do not
-    overlap: a gradient that overlaps one is copied.
+    ``dtype`` is what the kernel reads. ``written`` are the tensors that it stores into, the
+    parameters among them, which do not overlap: a gradient that overlaps one is copied.
     """
 
-    def __init__(self, params: Sequence[Tensor], written: Sequence[Tensor], bases: Longs) -> None:
-        self.params, self.bases = params, bases
+    def __init__(
+        self,
+        params: Sequence[Tensor],
+        dtype: torch.dtype,
+        written: Sequence[Tensor],
+        bases: Longs,
+    ) -> None:
+        self.params, self.dtype, self.bases = params, dtype, bases
         self.everyone = tuple(range(len(params)))
         self.copies: list[Tensor] = []
         stretches = sorted((x.data_ptr(), x.data_ptr() + x.nbytes) for x in written if x.nbytes)
         self.starts, self.ends = [s for s, _ in stretches], [e for _, e in stretches]
-        self.wanted = [(p.dtype, p.shape, p.stride(), p.is_contiguous()) for p in params]
+        self.wanted = [(dtype, p.shape, p.stride(), p.is_contiguous()) for p in params]
         fit = native("fit")
         self.quick = None if fit is None else _Quick(self, fit)
 
@@ -43,18 +50,20 @@ class Gradients:
                 continue
             if not ordinary(g) or g.device != p.device or g.shape != p.shape or missing(g):
                 return None
+            if gradient_dtype(p) is not self.dtype:
+                return None
             self.bases[i] = self._fitted(i, p, g).data_ptr()
         return tuple(i for i in self.everyone if gradients[i] is not None)
 
     def _fitted(self, i: int, p: Tensor, g: Tensor) -> Tensor:
-        """A gradient in its parameter's layout and dtype: a copy where needed."""
+        """A gradient in its parameter's layout and the kernel's format: a copy where needed."""
         dtype, _, stride, contiguous = self.wanted[i]
         as_is = g.stride() == stride or (contiguous and g.is_contiguous())
         plain = not (g.is_neg() or g.is_conj())
         if as_is and plain and g.dtype is dtype and not self._overlaps(g):
             return g
         with torch.no_grad():
-            copy = torch.empty_like(p, requires_grad=False).copy_(g)
+            copy = torch.empty_like(p, dtype=self.dtype, requires_grad=False).copy_(g)
         self.copies.append(copy)
         return copy
 

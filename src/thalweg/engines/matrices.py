@@ -138,7 +138,8 @@ class Matrices:
     def _operand(self, batch: FusedBatch, node: Node, i: int) -> Any:
         slot = batch.slots[i]
         if node.op == "shaped":
-            return slot.state[batch.work.shaped_keys[node.name]]
+            # Of another dtype where the parameter's has changed since the first step.
+            return slot.state[batch.work.shaped_keys[node.name]].to(self.dtype)
         if not (node.op == "matrix" or node.elementwise):
             return float(evaluate(node, lambda name: self._scalar(batch, name, i)))
         if is_gradient(node):

@@ -191,7 +191,7 @@ class PlainBatch:
             s: slot.state[k].clone() if self.differentiable else Number(float(slot.state[k]))
             for s, k in self.work.scalar_keys.items()
         }
-        shaped = {s: slot.state[k] for s, k in self.work.shaped_keys.items()}
+        shaped = {s: slot.state[k].to(wide) for s, k in self.work.shaped_keys.items()}
         h = {**h, "step": Number(step)}
         w, new = self.work.rule.update(x["w"], real(g).to(wide), {**x, **scalars, **shaped}, h)
         return w, new, rows

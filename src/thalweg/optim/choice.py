@@ -95,7 +95,9 @@ def batches(rule: Rule, slots: Iterable[tuple[Slot, str, Graph, bool]]) -> list[
     alike: dict[Any, list[Slot]] = {}
     for slot, engine, graph, differentiable in slots:
         stored = tuple(slot.state[rule.state[s]].dtype for s in graph.states)
-        key = (engine, graph, differentiable, slot.param.dtype, slot.param.device, stored)
+        given = None if slot.param.grad is None else slot.param.grad.dtype
+        stored = slot.param.dtype, given, *stored
+        key = (engine, graph, differentiable, slot.param.device, stored)
         alike.setdefault(key, []).append(slot)
     found: list[Batch] = []
     for (engine, graph, differentiable, *_), together in alike.items():

@@ -227,7 +227,7 @@ def _print_chunk(
             b.fadd(before, lane(r.args[0]), flags=(*EXACT, "reassoc"))
             for before, r in zip(so_far, p.reductions, strict=True)
         ]
-        for name, value in [(k, narrow(b, lane(x), stored[k], wide)) for k, x in p.stores.items()]:
+        for name, value in [(k, narrow(b, lane(x), stored[k])) for k, x in p.stores.items()]:
             b.store(value, b.gep(arrays[name], [at]))
         return sums_now
 
