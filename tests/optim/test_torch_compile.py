@@ -120,7 +120,8 @@ def test_a_model_that_is_compiled_stays_so_inside_a_closure(cls):
     around = torch.compile(lambda: o.step(closure), backend=outer)
     around()
     around()
-    assert len(graphs) == 1 and none == []
+    assert len(graphs) == 1
+    assert none == []
 
 
 def moves_of_schedule_free(o, grads):
@@ -196,7 +197,8 @@ def test_a_subclass_with_a_step_of_its_own_is_opaque_too():
     twice = torch.compile(lambda: o.step(), backend=backend)
     twice()
     twice()
-    assert float(o.state[p]["step"]) == 4 and graphs == []
+    assert float(o.state[p]["step"]) == 4
+    assert graphs == []
 
 
 def test_fullgraph_says_why_not():

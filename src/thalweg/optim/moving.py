@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from thalweg.engines.base import Batch, Slot, drive
+from thalweg.engines.observed import address, observed
 from thalweg.optim.choice import batches
 from thalweg.optim.optimizer import Optimizer
 from thalweg.rule.rule import Rule
@@ -30,7 +31,8 @@ class Moving(Optimizer):
         params = list(params)
         tensors = [*params, *(self.state[p][k] for k in move.state.values() for p in params)]
         kept = self._moves.get(move)
-        if kept is None or not self._built or not kept.fits(self.batches, tensors):
+        settled = self._built and not observed()
+        if kept is None or not settled or not kept.fits(self.batches, tensors):
             self._sort_new()
             chosen, slots = set(map(id, params)), []
             for group in self.param_groups:
@@ -63,4 +65,4 @@ class _Kept:
 
 def _place(x: Tensor) -> tuple[int, int]:
     """Where in memory a tensor is, and how long."""
-    return x.data_ptr(), x.nbytes
+    return address(x), x.nbytes

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.optim import optimizer as hooks
 
 from thalweg.engines.base import Batch, Slot, drive, real
+from thalweg.engines.observed import observed, symbolic
 from thalweg.optim.choice import Choosing, batches
 from thalweg.optim.groups import Group
 from thalweg.optim.options import DEFAULTS, Common, unknown
@@ -200,6 +201,11 @@ class Optimizer(Choosing):
             return True
         for group in self.param_groups:
             for p in group["params"]:
+                if p.grad is not None and symbolic(p.grad):
+                    raise ValueError(
+                        f"check_finite={wanted!r} cannot be honoured while the step is traced or "
+                        f"the gradient of {self._name(p)} is a fake one: it would have to be known"
+                    )
                 if p.grad is not None and not finite(p.grad):
                     if wanted == "skip":
                         return False
@@ -212,6 +218,7 @@ class Optimizer(Choosing):
         self._refresh()
         fits = (
             self._built
+            and not observed()
             and _same(self._params, params)
             and _same(self._states, self.state.values())
             and all(p.grad is None for p in self._waiting)
@@ -240,7 +247,7 @@ class Optimizer(Choosing):
             raise AssertionError("a batch does not fit the parameters it was just made for")
         stepped = {id(p) for p, *_ in chosen}
         self._waiting = [p for p in params if id(p) not in stepped]
-        self._params, self._states, self._built = params, list(self.state.values()), True
+        self._params, self._states, self._built = params, list(self.state.values()), not observed()
 
 
 # torch wraps every step in a profiler's range, which takes longer than a small model's update. Here

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from thalweg.engines.base import Batch, Slot, drive
+from thalweg.engines.observed import address, observed
 from thalweg.optim.choice import batches
 from thalweg.optim.groups import Group
 from thalweg.optim.memory import Memory
@@ -58,8 +59,13 @@ class _Climb(Optimizer):
 
     def back(self, params: list[Tensor]) -> None:
         """Give parameters that have just climbed the weights that they had."""
-        at = [(id(p), p.data_ptr()) for p in params]
-        if self._way is None or self._way[0] is not self.batches or self._way[1] != at:
+        at = [(id(p), address(p)) for p in params]
+        if (
+            observed()
+            or self._way is None
+            or self._way[0] is not self.batches
+            or self._way[1] != at
+        ):
             graph, chosen = back.trace({}), set(map(id, params))
             slots = [
                 (Slot(p, self._place[p], self.state[p]), self._refuse(p, group), graph, False)

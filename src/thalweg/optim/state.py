@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from thalweg.engines.base import real
+from thalweg.engines.observed import unobserved
 from thalweg.optim.groups import Group, Groups
 from thalweg.optim.memory import Memory
 from thalweg.optim.options import EXECUTION
@@ -30,7 +31,8 @@ class Stateful(Groups):
         state = self.state[p]
         counts = "step" in graph.scalars if self.rule.counts is None else self.rule.counts
         if counts and "step" not in state:
-            state["step"] = torch.zeros((), dtype=torch.float64)
+            with unobserved():  # a number on the host, whatever the default device
+                state["step"] = torch.zeros((), dtype=torch.float64, device="cpu")
         missing = [s for s in graph.states if state.get(self.rule.state[s]) is None]
         for s in missing:
             start = self.rule.start.get(s, 0.0)
@@ -51,8 +53,8 @@ class Stateful(Groups):
                 start = self.rule.start.get(s, 0.0)
                 value = float(group[start]) if isinstance(start, str) else start
                 if s in self.rule.shared:
-                    value = next((float(x[key]) for x in self.state.values() if key in x), value)
-                state[key] = torch.tensor(value, dtype=torch.float64)
+                    value = next((x[key] for x in self.state.values() if key in x), value)
+                state[key] = torch.zeros((), dtype=torch.float64, device="cpu") + value
         return bool(missing)
 
     def memory(self) -> Memory:
