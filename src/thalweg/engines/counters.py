@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg.engines.observed import symbolic, unobserved
 from thalweg.engines.sweep import Array, Longs, address
 from thalweg.engines.watch import missing, native, ordinary
 
@@ -23,6 +24,8 @@ def own_counter(x: Any, called: Callable[[], str]) -> Tensor:
     if isinstance(x, Tensor):
         if x.numel() != 1 or x.is_complex():
             raise ValueError(f"{called()} must be one real number, not a tensor of {x.shape}")
+        if symbolic(x):
+            return x
         if x.is_meta or (reason := missing(x)):
             why = "it is on meta" if x.is_meta else reason
             raise ValueError(f"{called()} has lost its memory: {why}")
@@ -30,7 +33,8 @@ def own_counter(x: Any, called: Callable[[], str]) -> Tensor:
             return x
     elif isinstance(x, bool | str) or not hasattr(x, "__float__"):
         raise TypeError(f"{called()} must be a number, not {x!r}")
-    return torch.tensor(float(x), dtype=torch.float64)
+    with unobserved():
+        return torch.tensor(float(x), dtype=torch.float64, device="cpu")
 
 
 class Counters:

@@ -27,18 +27,21 @@ def fits(word: Matrix, found: Any, shape: torch.Size) -> Tensor:
     return found
 
 
-def renew(states: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-    """Store the next values of a parameter's shaped states; old and new by name."""
+def renew(states: Mapping[str, tuple[Tensor, Tensor]], symbolic: bool = False) -> None:
+    """Store the next values of a parameter's shaped states; old and new by name. ``symbolic``
+    tensors have no address."""
     for name, (old, new) in states.items():
         if new.shape != old.shape:  # copy_ would spread it
             raise ValueError(
                 f"the shaped state {name!r} has shape {tuple(old.shape)}; its word gave "
                 f"{tuple(new.shape)}"
             )
-    places = {old.data_ptr() for old, _ in states.values()}
     changed = [(old, new) for old, new in states.values() if new is not old]
     # What one state was may be what another becomes.
-    changed = [(old, new.clone() if new.data_ptr() in places else new) for old, new in changed]
+    places = set() if symbolic else {old.data_ptr() for old, _ in states.values()}
+    changed = [
+        (old, new.clone() if symbolic or new.data_ptr() in places else new) for old, new in changed
+    ]
     for old, new in changed:
         old.copy_(new)
 

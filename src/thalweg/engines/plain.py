@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
 
 from thalweg.engines.base import Run, Slot, Work, real
 from thalweg.engines.matrices import fits, renew
+from thalweg.engines.observed import symbolic, unobserved
 from thalweg.engines.watch import Held, missing
 from thalweg.rule import words
 from thalweg.rule.rule import Values
@@ -52,6 +54,7 @@ class _Context(threading.local):
     reductions: _Reductions | None = None
     dtype: torch.dtype = torch.float32
     shape: torch.Size = torch.Size()
+    symbolic = False  # whether sums must stay tensors
 
 
 _context = _Context()
@@ -64,6 +67,9 @@ class _Tensors:
     def _like(self, x: Any, other: Any) -> Tensor:
         if isinstance(x, Tensor):
             return x
+        if _context.symbolic:  # of the same kind as the other
+            like: Tensor = other.new_full((), float(x), dtype=_context.dtype)
+            return like
         device = other.device if isinstance(other, Tensor) else None
         return torch.tensor(float(x), dtype=_context.dtype, device=device)
 
@@ -130,6 +136,7 @@ class PlainBatch:
         self.work, self.slots, self.differentiable = work, slots, differentiable
         # All, until gradients are collected: a view reads none, whatever stands in their place.
         self._active: list[tuple[Slot, Tensor]] = [(s, s.param) for s in slots]
+        self.symbolic = any(symbolic(s.param) for s in slots)
         self._layouts: dict[Slot, torch.layout] = {}  # what the optimizer has said this rule takes
         self.held = Held(slots)
 
@@ -182,13 +189,14 @@ class PlainBatch:
             else:
                 g = g.to_dense()
         _context.dtype = wide = _compute_dtype(slot.param)
-        _context.shape = real(g).shape
+        _context.shape, _context.symbolic = real(g).shape, self.symbolic
         assert _context.reductions is not None
         _context.reductions.asked = 0
         x = {s: real(t).to(wide) for s, t in tensors.items()}
-        step = float(slot.state["step"]) + 1 if "step" in slot.state else 1 + (not slot.fresh)
+        step = self._steps(slot) + 1 if "step" in slot.state else 1 + (not slot.fresh)
+        tensors_only = self.differentiable or self.symbolic
         scalars = {
-            s: slot.state[k].clone() if self.differentiable else Number(float(slot.state[k]))
+            s: slot.state[k].clone() if tensors_only else Number(float(slot.state[k]))
             for s, k in self.work.scalar_keys.items()
         }
         shaped = {s: slot.state[k].to(wide) for s, k in self.work.shaped_keys.items()}
@@ -199,12 +207,16 @@ class PlainBatch:
     def _store(self, slot: Slot, w: Tensor, new: dict[str, Any], rows: Rows) -> None:
         slot.fresh = False
         if "step" in slot.state:
-            slot.state["step"] += 1
+            self._count(slot)
         keys = self.work.keys
         for s, k in self.work.scalar_keys.items():
-            slot.state[k].copy_(torch.as_tensor(new.pop(s), dtype=torch.float64))
+            if self.symbolic and peek_interpreter_stack() is not None:
+                # A transform of torch.func forbids writing to tensors that are not its own.
+                slot.state[k] = torch.as_tensor(new.pop(s), dtype=torch.float64)
+            else:
+                slot.state[k].fill_(new.pop(s))
         shaped = self.work.shaped_keys
-        renew({s: (slot.state[k], new.pop(s)) for s, k in shaped.items()})
+        renew({s: (slot.state[k], new.pop(s)) for s, k in shaped.items()}, self.symbolic)
         # Weights last: a state may be what they were.
         for old, x in (*((slot.state[keys[s]], x) for s, x in new.items()), (slot.param, w)):
             value = torch.view_as_complex(x.contiguous()) if old.is_complex() else x
@@ -213,15 +225,29 @@ class PlainBatch:
             else:
                 old[rows] = value.to(old.dtype)
 
+    def _steps(self, slot: Slot) -> float:
+        if not self.symbolic:
+            return float(slot.state["step"])
+        with unobserved():
+            return float(slot.state["step"])
+
+    def _count(self, slot: Slot) -> None:
+        if not self.symbolic:
+            slot.state["step"] += 1
+            return
+        with unobserved():  # in another tensor, likewise
+            slot.state["step"] = slot.state["step"] + 1
+
 
 Rows = tuple[Tensor, ...] | EllipsisType
 _Result = tuple[Tensor, dict[str, Any], Rows]
 
 
 def _sum(x: Tensor) -> Any:
-    """In double precision: a number, or a tensor where gradients flow through the step."""
+    """In double precision: a number, or a tensor where gradients flow through the step or where
+    somebody must see what becomes of it."""
     total = x.sum(dtype=torch.float64)
-    return total if total.requires_grad else Number(total)
+    return total if total.requires_grad or _context.symbolic else Number(total)
 
 
 def _compute_dtype(param: Tensor) -> torch.dtype:

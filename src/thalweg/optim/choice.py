@@ -12,6 +12,7 @@ from torch import Tensor
 
 from thalweg.engines import compiled, fused
 from thalweg.engines.base import Batch, Slot, Work
+from thalweg.engines.observed import symbolic
 from thalweg.engines.plain import PlainBatch
 from thalweg.optim.groups import Group
 from thalweg.optim.options import engine_of
@@ -38,8 +39,8 @@ class Choosing(Stateful):
         if wanted is not None and (p.is_complex() or wanted.itemsize > max(4, p.dtype.itemsize)):
             raise ValueError(f"state_dtype={wanted} does not fit {self._name(p)}, a {p.dtype}")
         engine = engine_of(group)
-        if engine == "plain":
-            return engine
+        if engine == "plain" or symbolic(p):
+            return "plain"
         if engine == "compiled" or (engine == "auto" and p.device.type == "cuda"):
             reason = compiled.refuses(p, self.rule.trace(self.values(p, group)))
             if reason is None:

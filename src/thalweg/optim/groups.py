@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from thalweg.optim.options import Interval, check, check_choice, check_common, limits, number
+from thalweg.optim.tracing import Opaque
 from thalweg.rule.rule import Rule, Values
 
 Group = dict[str, Any]
 
 
-class Groups(torch.optim.Optimizer):
+class Groups(Opaque, torch.optim.Optimizer):
     """The part of an optimizer that knows its options. A subclass says which rule it is and which
     values the rule's hyperparameters may take."""
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from thalweg.engines.base import Batch, Slot, Work, drive
+from thalweg.engines.observed import observed
 from thalweg.optim.choice import batches
 from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.plan import Plan, same
@@ -66,6 +67,7 @@ class _Kept:
         return (
             plan is self.plan
             and plan.built
+            and not observed()
             and plan.rounds is self.beside
             and same(self.tensors, tensors)
             and all(batch.holds() for batch in self.batches)

@@ -28,6 +28,7 @@ from torch.optim.optimizer import (
 )
 
 from thalweg.engines.base import Batch, Slot, Work, drive, real
+from thalweg.engines.observed import observed, symbolic
 from thalweg.optim.choice import Choosing, batches
 from thalweg.optim.groups import Group
 from thalweg.optim.options import DEFAULTS, Common, unknown
@@ -216,6 +217,11 @@ class RuleOptimizer(Choosing):
             return True
         for group in self.param_groups:
             for p in group["params"]:
+                if p.grad is not None and symbolic(p.grad):
+                    raise ValueError(
+                        f"check_finite={wanted!r} cannot be honoured while the step is traced or "
+                        f"the gradient of {self._name(p)} is a fake one: it would have to be known"
+                    )
                 if p.grad is not None and not finite(p.grad):
                     if wanted == "skip":
                         return False
@@ -226,7 +232,8 @@ class RuleOptimizer(Choosing):
         """Make batches that fit parameters, gradients, state and options as they are now."""
         self._refresh()
         plan = self._plan
-        if not (plan.built and same(plan.states, self.state.values()) and plan.collect()):
+        fits = plan.built and not observed() and same(plan.states, self.state.values())
+        if not (fits and plan.collect()):
             plan.built = False  # until all that can be wrong has been looked at
             self._build(plan)
 
@@ -261,7 +268,7 @@ class RuleOptimizer(Choosing):
         plan.waiting = [p for p, _, _ in plan.entries() if id(p) not in times]
         if not plan.collect():
             raise AssertionError("a batch does not fit the parameters it was just made for")
-        plan.states, plan.built = list(self.state.values()), True
+        plan.states, plan.built = list(self.state.values()), not observed()
 
 
 _living: weakref.WeakSet[RuleOptimizer] = weakref.WeakSet()

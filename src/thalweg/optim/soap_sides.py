@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thalweg.engines.observed import symbolic
 from thalweg.engines.products import product
 from thalweg.optim import packed
 
@@ -128,7 +129,9 @@ class Sides:
             y = y.reshape(y.numel() // n if n else 0, n)
             together = [q for k in run if (q := found[k]) is not None]
             q = reduce(torch.kron, together) if together else None
-            if q is None or (n == 1 and q.item() == 1):  # as for every 1 x 1 kernel
+            if q is None or (
+                n == 1 and not symbolic(q) and q.item() == 1
+            ):  # as for every 1 x 1 kernel
                 y = y.mT
                 continue
             q = q if back else q.mT
@@ -144,8 +147,13 @@ class Sides:
         return self._as_given(y, x.shape)
 
 
+def sides(shape: tuple[int, ...], *seen: Any, **named: Any) -> Sides:
+    """How a parameter of this shape is seen; lengths that make_fx traces as symbols are numbers."""
+    return _sides(tuple(map(int, shape)), *seen, **named)
+
+
 @lru_cache(maxsize=4096)
-def sides(
+def _sides(
     shape: tuple[int, ...],
     longest: float,
     merge_dims: bool,
@@ -181,7 +189,7 @@ def _merge(shape: tuple[int, ...], longest: float) -> tuple[int, ...]:
 
 def eigenbasis(factor: Tensor) -> Tensor:
     """Eigenvectors of a symmetric matrix as columns, those of large eigenvalues first."""
-    if not factor.isfinite().all():
+    if not symbolic(factor) and not factor.isfinite().all():
         return torch.full_like(factor, torch.nan)  # LAPACK would raise
     shifted = factor + 1e-30 * torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
     try:

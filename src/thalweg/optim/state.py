@@ -11,6 +11,7 @@ from torch import Tensor
 
 from thalweg.engines.base import Work, real
 from thalweg.engines.counters import own_counter
+from thalweg.engines.observed import unobserved
 from thalweg.optim.fit import check_fit
 from thalweg.optim.groups import Group, Groups
 from thalweg.optim.memory import Memory
@@ -34,7 +35,8 @@ class Stateful(Groups):
         state = self.state[p]
         counts = "step" in graph.scalars if self.rule.counts is None else self.rule.counts
         if counts and state.get("step") is None:
-            state["step"] = torch.zeros((), dtype=torch.float64)
+            with unobserved():  # a number on the host, whatever the default device
+                state["step"] = torch.zeros((), dtype=torch.float64, device="cpu")
         missing = [s for s in graph.states if state.get(self.rule.state[s]) is None]
         for s in missing:
             start = self.rule.start.get(s, 0.0)
@@ -55,8 +57,8 @@ class Stateful(Groups):
                 start = self.rule.start.get(s, 0.0)
                 value = float(group[start]) if isinstance(start, str) else start
                 if s in self.rule.shared:
-                    value = next((float(x[key]) for x in self.state.values() if key in x), value)
-                state[key] = torch.tensor(value, dtype=torch.float64)
+                    value = next((x[key] for x in self.state.values() if key in x), value)
+                state[key] = torch.zeros((), dtype=torch.float64, device="cpu") + value
         return bool(missing)
 
     def _look(self, p: Tensor, values: Values, work: Work, gradient: Tensor | None) -> None:
