@@ -71,7 +71,8 @@ class RuleOptimizer(Choosing):
     def add_param_group(self, param_group: Group) -> None:
         """Add parameters with options of their own. Raises, and adds nothing, for bad options."""
         _light(torch.optim.Optimizer.add_param_group)(self, param_group)
-        group = self.param_groups[-1]
+        group = self._as_torchs(self.param_groups[-1])
+        self.param_groups[-1] = group
         try:
             self._check(group)
             self._agree()
@@ -248,7 +249,7 @@ class RuleOptimizer(Choosing):
         for p, i, group, engine in chosen:
             fresh = self._allocate(p, group, self._graphs[i])
             how = engine, self._graphs[i], group["differentiable"]
-            slots.append((Slot(p, i, self.state[p], fresh), *how))
+            slots.append((Slot(p, i, self.state.get(p, {}), fresh), *how))
         self.batches = batches(self.rule, slots)
         if not all([b.collect() for b in self.batches]):  # noqa: C419
             raise AssertionError("a batch does not fit the parameters it was just made for")
