@@ -26,6 +26,7 @@ from torch.optim.optimizer import (
 
 from thalweg.engines.base import Batch, Slot, drive, real
 from thalweg.optim.choice import Choosing, batches
+from thalweg.optim.given import check_group, check_params, plain_options
 from thalweg.optim.groups import Group
 from thalweg.optim.options import DEFAULTS, Common, unknown
 from thalweg.rule.graph import Graph
@@ -50,7 +51,8 @@ class RuleOptimizer(Choosing):
             if name not in DEFAULTS:
                 raise unknown(name, [*defaults, *DEFAULTS], type(self).__name__)
         self._forget()
-        super().__init__(params, {**defaults, **DEFAULTS, **common})
+        params = check_params(params, type(self).__name__)
+        super().__init__(params, plain_options({**defaults, **DEFAULTS, **common}))
 
     def _forget(self) -> None:
         """Drop all that is derived from groups and state; the next step derives it anew."""
@@ -70,6 +72,9 @@ class RuleOptimizer(Choosing):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add parameters with options of their own. Raises, and adds nothing, for bad options."""
+        check_group(param_group, self.defaults, type(self).__name__)
+        if isinstance(param_group, dict):  # what else it may be is refused below
+            param_group.update(plain_options(param_group))
         _light(torch.optim.Optimizer.add_param_group)(self, param_group)
         group = self._as_torchs(self.param_groups[-1])
         self.param_groups[-1] = group

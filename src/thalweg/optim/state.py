@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from thalweg.engines.base import real
+from thalweg.optim.given import plain_options
 from thalweg.optim.groups import Group, Groups
 from thalweg.optim.memory import Memory
 from thalweg.optim.options import EXECUTION
@@ -87,10 +88,13 @@ class Stateful(Groups):
         under ``"thalweg"``, group by group, where torch's does not look."""
 
         def add(_: torch.optim.Optimizer, made: dict[str, Any]) -> None:
+            for packed in made["param_groups"]:  # a scheduler may have written NumPy's numbers
+                packed.update(plain_options(packed))
             groups = [g for g in self.param_groups if isinstance(g, TorchGroup)]
             if groups:
                 made["thalweg"] = [
-                    {k: x for k, x in g.unlisted().items() if k not in EXECUTION} for g in groups
+                    plain_options({k: x for k, x in g.unlisted().items() if k not in EXECUTION})
+                    for g in groups
                 ]
 
         hook = self.register_state_dict_post_hook(add, prepend=True)
