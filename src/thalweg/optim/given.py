@@ -82,9 +82,11 @@ def plain(x: Any) -> Any:
         return x.item()
     if type(x) in (tuple, list):
         return type(x)(map(plain, x))
-    if isinstance(x, Real) and not isinstance(x, bool | int | float):
-        return int(x) if isinstance(x, Integral) else float(x)
-    return x
+    if type(x) in (bool, int, float):
+        return x
+    if isinstance(x, Integral):
+        return int(x)
+    return float(x) if isinstance(x, Real) else x
 
 
 def plain_options(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""SAM's first move: up along the gradient, and exactly back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.engines.base import Batch, Slot, drive
+from thalweg.optim.choice import batches
+from thalweg.optim.groups import Group
+from thalweg.optim.optimizer import RuleOptimizer
+from thalweg.optim.options import NON_NEGATIVE
+from thalweg.rule import bounded, maximize, norm, rule
+from thalweg.rule.words import named
+
+
+@bounded
+@rule(state={"kept": "old_p"}, counts=False, apply=lambda w, up, h: w + up)
+def climb(w: Any, g: Any, kept: Any, *, rho: Any, adaptive: bool) -> Any:
+    del kept
+    length = named("length", norm(abs(w) * g if adaptive else g, "all"))
+    return (w * w * g if adaptive else g) * (rho / (length + 1e-12)), {"kept": w}
+
+
+@rule(state={"kept": "old_p"}, counts=False, apply=lambda w, kept, h: kept)
+def back(kept: Any) -> Any:
+    return kept, {"kept": kept}
+
+
+class Climb(RuleOptimizer):
+    """The first move, as an optimizer of its own over the same groups."""
+
+    rule = maximize(climb)
+    domains = {"rho": NON_NEGATIVE}
+    flags = {"adaptive": (False, True)}
+    heedless = "a climb goes along the gradient"
+    _way: tuple[list[Batch], list[tuple[int, int]], list[Batch]] | None = None
+
+    def _check(self, group: Group) -> None:
+        super()._check(group)
+        if group.get("nesterov") == "lookahead":
+            raise ValueError(
+                'nesterov="lookahead" cannot be had in SAM, which takes the gradient at another '
+                "point itself"
+            )
+
+    def _state_dtype(self, p: Tensor, group: Group) -> torch.dtype:
+        del group
+        return p.dtype  # the way back must be exact
+
+    def back(self, params: list[Tensor]) -> None:
+        """Give parameters that have just climbed the weights that they had."""
+        at = [(id(p), p.data_ptr()) for p in params]
+        if self._way is None or self._way[0] is not self.batches or self._way[1] != at:
+            graph, chosen = back.trace({}), set(map(id, params))
+            slots = [
+                (Slot(p, self._place[p], self.state[p]), self._refuse(p, group), graph, False)
+                for group in self.param_groups
+                for p in group["params"]
+                if id(p) in chosen
+            ]
+            self._way = self.batches, at, batches(back, slots)
+        with torch.no_grad():
+            drive([b.run(self._values, 0) for b in self._way[2]])
