@@ -11,6 +11,7 @@ import torch
 
 from optim.table import ROWS, TABLE, every_engine, every_row
 from optim.training import assert_same, contents, gradients, params, snapshot, tensors, train
+from thalweg import optim
 from thalweg.optim.options import DECAY
 
 COURSE = gradients(4)
@@ -180,6 +181,7 @@ def spoilt(state_dict):
     yield "a parameter too few", change(lambda d: d["param_groups"][0]["params"].pop())
     yield "clipping", change(lambda d: d["param_groups"][0].update(max_grad_norm="x"))
     yield "no groups", change(lambda d: d.pop("param_groups"))
+    yield "options of more groups", change(lambda d: d.update(thalweg=[{}, {}]))
     if key is not None:
         yield "a shape", change(lambda d: d["state"][2].update({key: torch.ones(4, 4)}))
         yield "a shape that spreads", change(lambda d: d["state"][2].update({key: torch.ones(5)}))
@@ -218,3 +220,19 @@ def test_a_gradient_of_another_shape_is_refused_by_name(row, options, engine, fi
     c.data = kept
     train(o, COURSE[2:])
     assert_same(contents(train(same, COURSE[2:])), contents(o))
+
+
+def test_what_is_no_optimizers_state_is_refused_with_a_guess():
+    model = torch.nn.Linear(2, 1)
+    o = optim.AdamW(model.parameters())
+    with pytest.raises(ValueError, match=r"has 'weight', 'bias': this looks like a model's, which"):
+        o.load_state_dict(model.state_dict())
+    whole = {"epoch": 3, "model": model.state_dict(), "optimizer": o.state_dict()}
+    with pytest.raises(ValueError, match=r"'optimizer'; did you mean its \['optimizer'\]\?"):
+        o.load_state_dict(whole)
+    with pytest.raises(ValueError, match="this one has nothing"):
+        o.load_state_dict({})
+    with pytest.raises(TypeError, match=r"state_dict must be what .* not 'checkpoint\.pt'"):
+        o.load_state_dict("checkpoint.pt")
+    with pytest.raises(ValueError, match="1 param_groups, but options of 2 groups under 'thalweg'"):
+        o.load_state_dict({**o.state_dict(), "thalweg": [{}, {}]})

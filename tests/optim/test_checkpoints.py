@@ -72,7 +72,6 @@ def test_state_has_torchs_keys_and_shapes(row, options, engine):
         assert ours.state[p].keys() == there.keys()
         assert all(ours.state[p][k].shape == x.shape for k, x in there.items())
     group, other = ours.param_groups[0], theirs.param_groups[0]
-    assert group.keys() >= other.keys() - {"fused", "foreach"}
     assert {k: group[k] for k in other if k != "foreach"} == {
         k: v for k, v in other.items() if k not in ("foreach", "params")
     } | {"params": group["params"]}
@@ -179,3 +178,33 @@ def test_a_checkpoint_of_another_algorithm_is_refused_and_nothing_changes():
     with pytest.raises(ValueError, match=r"'momentum_buffer', which AdamW does not keep .*exp_avg"):
         o.load_state_dict(sgd.state_dict())
     assert_same(before, snapshot(o))
+
+
+@pytest.mark.parametrize("saved_by", ["Adam", "AdamW"])
+@pytest.mark.parametrize("loaded_by", ["Adam", "AdamW"])
+def test_adam_and_adamw_decay_as_torchs_after_each_others_checkpoints(saved_by, loaded_by):
+    def run(module):
+        first = getattr(module, saved_by)(tensors(), lr=0.01, weight_decay=0.3)
+        train(first, COURSE[:2])
+        second = getattr(module, loaded_by)(twins(first), lr=0.5, weight_decay=0.1)
+        second.load_state_dict(saved(first.state_dict()))
+        return train(second, COURSE[2:6])
+
+    ours, theirs = run(thalweg.optim), run(torch.optim)
+    Close()(ours, theirs)
+    (group,), (other,) = ours.param_groups, theirs.param_groups
+    assert group["decoupled_weight_decay"] is other["decoupled_weight_decay"]
+
+
+def test_adamw_has_no_other_decay():
+    with pytest.raises(ValueError, match="decoupled_weight_decay must be one of True, not False"):
+        thalweg.optim.AdamW([{"params": tensors(), "decoupled_weight_decay": False}])
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}], ids=str)
+@every_engine
+def test_a_parameter_without_state_is_not_in_the_checkpoint(options, engine):
+    ours = train(thalweg.optim.SGD(tensors(), lr=0.1, engine=engine, **options), COURSE[:2])
+    theirs = train(torch.optim.SGD(tensors(), lr=0.1, **options), COURSE[:2])
+    assert ours.state_dict()["state"].keys() == theirs.state_dict()["state"].keys()
+    assert len(ours.state) == len(theirs.state)

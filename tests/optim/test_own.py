@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import textwrap
+import weakref
 
 import pytest
 import torch
@@ -152,3 +154,21 @@ def test_a_file_that_cannot_serve_says_why(file, name, said):
     file.with_name("broken.py").write_text("1 / 0")
     with pytest.raises(ValueError, match=said):
         lab.plan("digits", [str(file.with_name(name.split(":")[0])) + ":" + name.split(":")[1]])
+
+
+def test_a_rule_that_is_gone_leaves_nothing_behind():
+    def made():
+        @rule(state=("s",))
+        def gone(g, s, *, eps=1e-8):
+            s = s + g * g
+            return g / (s + eps), {"s": s}
+
+        p = torch.ones(3, requires_grad=True)
+        o = optim.from_rule(gone)([p])
+        p.grad = torch.ones(3)
+        o.step()
+        return weakref.ref(gone), weakref.ref(type(o)), weakref.ref(type(o).rule)
+
+    left = made()
+    gc.collect()
+    assert [r() for r in left] == [None, None, None]

@@ -30,6 +30,12 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, params, **options):
         super().__init__(params, {**DEFAULTS, **options})
 
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for group in self.param_groups:  # a checkpoint has torch's options only
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
     @torch.no_grad()
     def step(self, closure=None):
         assert closure is None

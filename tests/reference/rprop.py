@@ -12,6 +12,12 @@ class Rprop(torch.optim.Rprop):
         for group in self.param_groups:
             group.setdefault("weight_decay", weight_decay)
 
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for group in self.param_groups:  # a checkpoint has torch's options only
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
     @torch.no_grad()
     def step(self, closure=None):
         assert closure is None

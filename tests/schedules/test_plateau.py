@@ -277,3 +277,14 @@ def test_after_a_warm_up_it_is_attached_anew():
     scheduler.step(1.0)
     scheduler.step(1.0)
     assert rates(optimizer) == pytest.approx([0.01, 0.002])
+
+
+def test_trainers_take_it_for_torchs():
+    scheduler = attach(two_groups(), plateau(patience=0, cooldown=3))
+    assert isinstance(scheduler, ReduceLROnPlateau)
+    assert not isinstance(attach(two_groups(), cosine(9)), ReduceLROnPlateau)
+    cooling = []
+    for metric in (1.0, 2.0, 2.0, 2.0, 2.0):
+        scheduler.step(metrics=metric)  # by torch's name
+        cooling.append(scheduler.in_cooldown)
+    assert cooling == [False, True, True, True, False]

@@ -157,3 +157,54 @@ def test_a_state_of_something_else_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         scheduler.load_state_dict(make())
     assert (scheduler.state_dict(), rates(scheduler.optimizer)) == before
+
+
+BAD = {
+    "a rate below 0": ({"base_lrs": [0.1, -0.5]}, r"base_lrs\[1\] must be .*-0.5"),
+    "no number": ({"base_lrs": ["fast", 0.5]}, r"base_lrs\[0\] must be a number, not 'fast'"),
+    "infinite": ({"base_lrs": [0.1, float("inf")]}, r"base_lrs\[1\] must be .*inf"),
+    "a step below 0": ({"last_epoch": -1}, "last_epoch must be at least 0, not -1"),
+    "no step": ({"last_epoch": 1.5}, "last_epoch must be a whole number"),
+}
+STUCK = {"value": 0.1, "best": 1.0, "bad": 1, "cooldown": 0}
+BAD_PLATEAUS = {
+    "a rate below 0": ([{**STUCK, "value": -1.0}, STUCK], "lr must be finite and at least 0"),
+    "no number": ([{**STUCK, "value": "x"}, STUCK], r"value of plateaus\[0\] must be a number"),
+    "NaN": ([STUCK, {**STUCK, "value": float("nan")}], r"value of plateaus\[1\] must be finite"),
+    "a count below 0": ([{**STUCK, "bad": -1}, STUCK], r"bad of plateaus\[0\] must be a whole"),
+    "other keys": ([{"value": 0.1}, STUCK], r"plateaus\[0\] must have the keys"),
+    "too few": ([STUCK], "the state has 1 plateaus, the scheduler 2"),
+}
+
+
+def refused(scheduler, change, says):
+    state = {**scheduler.state_dict(), **change}
+    before = copy.deepcopy(scheduler.state_dict()), rates(scheduler.optimizer)
+    with pytest.raises((ValueError, TypeError), match=says):
+        scheduler.load_state_dict(state)
+    assert (scheduler.state_dict(), rates(scheduler.optimizer)) == before
+    assert scheduler.get_last_lr() == before[1]
+
+
+@pytest.mark.parametrize(("change", "says"), BAD.values(), ids=BAD)
+def test_a_bad_state_changes_nothing(change, says):
+    scheduler = attach(two_groups(torch.optim.SGD), cosine(9))
+    walk(scheduler, 3)
+    refused(scheduler, change, says)
+    walk(scheduler, 2)
+    assert rates(scheduler.optimizer)[0] == 0.1 * cosine(9)(5)
+
+
+@pytest.mark.parametrize(("plateaus", "says"), BAD_PLATEAUS.values(), ids=BAD_PLATEAUS)
+def test_a_bad_state_of_a_plateau_changes_nothing(plateaus, says):
+    scheduler = attach(two_groups(torch.optim.SGD), plateau(patience=0))
+    for metric in (1.0, 2.0, 0.5):
+        scheduler.step(metric)
+    refused(scheduler, {"plateaus": plateaus}, says)
+
+
+def test_what_a_schedule_would_make_of_a_state_is_looked_at_before():
+    # The other's 2 is fine as a base rate, but the number at its step is not one.
+    scheduler = attach(two_groups(torch.optim.SGD), linear(1, -1, 10))
+    walk(scheduler, 2)
+    refused(scheduler, {"last_epoch": 9, "base_lrs": [2.0, 2.0]}, "lr must be finite and at least")

@@ -37,6 +37,8 @@ class AdamW(Adam):
     Reference: Loshchilov & Hutter 2019, ICLR, arXiv:1711.05101, Algorithm 2.
     """
 
+    flags = {**Adam.flags, "decoupled_weight_decay": (True,)}
+
     def __init__(
         self,
         params: Any,
@@ -53,3 +55,8 @@ class AdamW(Adam):
             params, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay=True,
             convention=convention, **common,
         )  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:  # also in a checkpoint of Adam, as torch's AdamW has it
+            group["decoupled_weight_decay"] = True

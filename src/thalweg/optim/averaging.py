@@ -44,11 +44,14 @@ class AveragingOptimizer(Moving):
     @property
     def training(self) -> bool:
         """Whether the parameters hold the training weights, so that a step may be made."""
-        return bool(self.param_groups[0]["train_mode"])
+        return bool(self._original.param_groups[0]["train_mode"])
 
     @torch.no_grad()
     def eval(self) -> None:
         """Put the averaged weights into the parameters, to evaluate or to keep them."""
+        if self._original is not self:
+            self._original.eval()
+            return
         if not self.training:
             return
         kept = {p: p.detach().clone() for p in self._with_views()}
@@ -61,24 +64,26 @@ class AveragingOptimizer(Moving):
     def train(self) -> None:
         """Put the training weights back into the parameters: bit by bit, or, where averaged weights
         have been written to meanwhile, those that belong to what was written."""
-        if not self.training:
-            self._return(lambda p: p._version != self._versions.get(p, p._version))
+        me = self._original
+        if not me.training:
+            me._return(lambda p: p._version != me._versions.get(p, p._version))
 
     @contextmanager
     def averaged(self) -> Generator[None]:
         """A context in which the parameters hold the averaged weights; behind it they hold, bit by
         bit, what they held before. A model's ``train()`` and ``eval()`` switch nothing inside."""
-        before = self.training
-        self._contexts += 1
+        me = self._original
+        before = me.training
+        me._contexts += 1
         try:
-            self.eval()
+            me.eval()
             yield
         finally:
-            self._contexts -= 1
+            me._contexts -= 1
             if not before:
-                self.eval()
-            elif not self.training:
-                self._return(lambda p: False)
+                me.eval()
+            elif not me.training:
+                me._return(lambda p: False)
 
     def update_bn(self, loader: Iterable[Any], model: nn.Module, device: Any = None) -> None:
         """Compute the statistics of a model's BatchNorm layers anew at the averaged weights, as

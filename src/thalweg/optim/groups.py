@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -37,6 +38,19 @@ class Groups(Opaque, torch.optim.Optimizer):
     boundless: ClassVar[str] = "its steps know nothing of bounds"
     # What else this one cannot do, "complex" parameters or steps that are "differentiable": why.
     cannot: ClassVar[Mapping[str, str]] = {}
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        del args, kwargs
+        made = super().__new__(cls)
+        made._made = weakref.ref(made)  # type: ignore[attr-defined]
+        return made
+
+    @property
+    def _original(self) -> Self:
+        """The optimizer itself, also for the wrapper of a trainer (Lightning's) that has its class
+        and a copy of its attributes: what the wrapper changed, the optimizer would not know."""
+        made: Self | None = vars(self)["_made"]()
+        return self if made is None else made
 
     def _check(self, group: Group) -> None:
         """Raise for options of a group that are out of range or contradict each other."""

@@ -29,24 +29,25 @@ class LookingAhead(Moving):
         """A context in which the parameters are where the gradient is to be taken; behind it they
         hold, bit by bit, what they held before. For forward and backward where ``step`` is called
         without a closure, as with a ``GradScaler``."""
-        if self._kept is not None:
+        me = self._original
+        if me._kept is not None:
             raise RuntimeError("the parameters are ahead already: ahead() cannot be nested")
-        far = [p for group in self.param_groups if self.looks_ahead(group) for p in group["params"]]
-        assert self.rule.ahead is not None
-        needed = set(self.rule.ahead.state.values())
-        moving = [p for p in far if needed <= self.state.get(p, {}).keys()]
+        far = [p for group in me.param_groups if me.looks_ahead(group) for p in group["params"]]
+        assert me.rule.ahead is not None
+        needed = set(me.rule.ahead.state.values())
+        moving = [p for p in far if needed <= me.state.get(p, {}).keys()]
         with torch.no_grad():
             kept = {p: p.clone() for p in moving}
-            self._move(self.rule.ahead, moving)
-            self._kept = kept
+            me._move(me.rule.ahead, moving)
+            me._kept = kept
         try:
             yield
         finally:
-            kept, self._kept = self._kept, None
+            kept, me._kept = me._kept, None
             with torch.no_grad():
                 for p, w in kept.items():
                     p.copy_(w)
-        self._seen = bool(far)
+        me._seen = bool(far)
 
     def _prepare(self) -> None:
         if self._kept is not None:

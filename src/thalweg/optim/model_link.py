@@ -1,6 +1,8 @@
 """A model whose ``train()`` and ``eval()`` are followed by optimizers.
 
 The model's own ``train``, which ``eval`` calls too, is shadowed by an attribute of that one module.
+Trainers that set the flag ``training`` alone (Lightning, after validation) are noticed when one of
+the modules with parameters is next run, before its parameters are used.
 Nobody is kept alive by it: model and optimizers know each other weakly. Copies (``deepcopy``,
 ``pickle``) of a model and its optimizers made together belong together; a copy of one of them alone
 follows nobody and is followed by nobody.
@@ -11,6 +13,7 @@ from __future__ import annotations
 import weakref
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 
@@ -34,19 +37,65 @@ class _Train:
 
     def __init__(self, model: nn.Module, followers: Followers) -> None:
         self.__setstate__((model, followers))
+        self.seen = model.training
+        self._watch(model)
 
     def __call__(self, mode: bool = True) -> nn.Module:
         model: Any = self.model()
         type(model).train(model, mode)
-        for follower in list(self.followers):
-            follower.follow(mode)
+        self.seen = mode
+        if not self.watching:  # a copy
+            self._watch(model)
+        self._tell()
         return model  # type: ignore[no-any-return]
+
+    def look(self) -> None:
+        """Follow a mode that has been set without a call."""
+        model = self.model()
+        if model is not None and model.training is not self.seen:
+            self.seen = model.training
+            self._tell()
+
+    def _tell(self) -> None:
+        for follower in list(self.followers):
+            follower.follow(self.seen)
+
+    def _watch(self, model: nn.Module) -> None:
+        for module in model.modules():
+            if module._parameters:
+                hooks = module._forward_pre_hooks.values()
+                look = next((hook for hook in hooks if isinstance(hook, _Look)), None)
+                if look is None:
+                    look = _Look()
+                    module.register_forward_pre_hook(look)
+                look.trains.append(weakref.ref(self))
+        self.watching = True
 
     def __getstate__(self) -> tuple[nn.Module | None, Followers]:
         return self.model(), self.followers
 
     def __setstate__(self, state: tuple[nn.Module, Followers]) -> None:
         self.model, self.followers = weakref.ref(state[0]), state[1]
+        self.seen, self.watching = True, False
+
+
+class _Look:
+    """What a module calls before it is run. A copy looks at nothing: one module may be copied
+    without the model that it belongs to."""
+
+    def __init__(self) -> None:
+        self.trains: list[weakref.ref[_Train]] = []
+
+    def __call__(self, module: nn.Module, args: Any) -> None:
+        if torch.compiler.is_compiling():  # what is compiled must not depend on the mode's history
+            return
+        for known in self.trains:
+            train = known()
+            if train is not None:
+                train.look()
+
+    def __reduce__(self) -> Any:
+        return _Look, ()
 
 
 def follow(model: nn.Module, follower: Follower) -> Followers:

@@ -30,6 +30,7 @@ from torch.optim.optimizer import (
 from thalweg.engines.base import Batch, Slot, Work, drive, real
 from thalweg.engines.observed import observed, symbolic
 from thalweg.optim.choice import Choosing, batches
+from thalweg.optim.given import check_group, check_params, plain_options
 from thalweg.optim.groups import Group
 from thalweg.optim.options import DEFAULTS, Common, unknown
 from thalweg.optim.plan import Plan, same
@@ -54,7 +55,8 @@ class RuleOptimizer(Choosing):
             if name not in DEFAULTS:
                 raise unknown(name, [*defaults, *DEFAULTS], type(self).__name__)
         self._forget()
-        super().__init__(params, {**defaults, **DEFAULTS, **common})
+        params = check_params(params, type(self).__name__)
+        super().__init__(params, plain_options({**defaults, **DEFAULTS, **common}))
 
     def _forget(self) -> None:
         """Drop all that is derived from groups and state; the next step derives it anew."""
@@ -71,11 +73,15 @@ class RuleOptimizer(Choosing):
         """Add parameters with options of their own. The dictionary is copied: given to two
         optimizers, it would carry the options of one to the other. Raises, and adds nothing, for
         bad options."""
+        check_group(param_group, self.defaults, type(self).__name__)
         given: Any = param_group  # what is no dictionary, torch refuses
-        self._add(dict(given) if isinstance(given, dict) else given)
+        self._add(given.copy() if isinstance(given, dict) else given)
 
     def _add(self, group: Group) -> None:
+        if isinstance(group, dict):
+            group.update(plain_options(group))
         _light(torch.optim.Optimizer.add_param_group)(self, group)
+        group = self.param_groups[-1] = self._as_torchs(self.param_groups[-1])
         try:
             self._check(group)
             self._agree()
@@ -262,7 +268,7 @@ class RuleOptimizer(Choosing):
             fresh = self._allocate(p, group, graph)
             if turn == len(rounds):
                 rounds.append([])
-            slot = Slot(p, place, self.state[p], fresh and not turn)
+            slot = Slot(p, place, self.state.get(p, {}), fresh and not turn)
             rounds[turn].append((slot, engine, graph, group["differentiable"]))
         plan.rounds = [batches(self.rule, slots) for slots in rounds]
         plan.waiting = [p for p, _, _ in plan.entries() if id(p) not in times]

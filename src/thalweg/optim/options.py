@@ -126,9 +126,12 @@ def number(name: str, value: Any) -> float:
         if value.numel() != 1 or value.is_complex():
             raise ValueError(f"{name} must be one real number, not a tensor of {value.shape}")
         return float(value)
-    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    return float(value)
+    try:
+        if not isinstance(value, bool | str) and hasattr(value, "__float__"):
+            return float(value)
+    except TypeError:  # several of NumPy's
+        pass
+    raise TypeError(f"{name} must be a number, not {value!r}")
 
 
 def check(name: str, value: float | None, domain: Interval) -> float | None:

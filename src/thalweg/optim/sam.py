@@ -10,57 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from thalweg.optim.accumulation import Accumulation
+from thalweg.optim.climb import Climb
+from thalweg.optim.given import plain_options
 from thalweg.optim.groups import Group
 from thalweg.optim.memory import Memory
-from thalweg.optim.moving import Moving
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE
 from thalweg.optim.sgd import SGD
-from thalweg.rule import bounded, maximize, norm, rule
 from thalweg.rule.rule import Values
-from thalweg.rule.words import named
-
-
-@bounded
-@rule(state={"kept": "old_p"}, counts=False, apply=lambda w, up, h: w + up)
-def climb(w: Any, g: Any, kept: Any, *, rho: Any, adaptive: bool) -> Any:
-    del kept
-    length = named("length", norm(abs(w) * g if adaptive else g, "all"))
-    return (w * w * g if adaptive else g) * (rho / (length + 1e-12)), {"kept": w}
-
-
-@rule(state={"kept": "old_p"}, counts=False, apply=lambda w, kept, h: kept)
-def back(kept: Any) -> Any:
-    return kept, {"kept": kept}
-
-
-class _Climb(Moving):
-    """The first move, as an optimizer of its own over the same groups."""
-
-    rule = maximize(climb)
-    domains = {"rho": NON_NEGATIVE}
-    flags = {"adaptive": (False, True)}
-    heedless = "a climb goes along the gradient"
-
-    def _check(self, group: Group) -> None:
-        super()._check(group)
-        if group.get("nesterov") == "lookahead":
-            raise ValueError(
-                'nesterov="lookahead" cannot be had in SAM, which takes the gradient at another '
-                "point itself"
-            )
-
-    def add_param_group(self, param_group: Group) -> None:
-        self._add(param_group)  # the base optimizer's own, not a copy
-
-    def _state_dtype(self, p: Tensor, group: Group) -> torch.dtype:
-        del group
-        return p.dtype  # the way back must be exact
-
-    def back(self, params: list[Tensor]) -> None:
-        """Give parameters that have just climbed the weights that they had."""
-        with torch.no_grad(), self._lock:
-            self._move_as_planned(back, params)
 
 
 class SAM(RuleOptimizer):
@@ -79,7 +36,8 @@ class SAM(RuleOptimizer):
     backward and returns the loss. Or, each after a backward of its own,
     ``first_step(zero_grad=True)`` and ``second_step(zero_grad=True)``. With a ``GradScaler``,
     ``scaler.step(optimizer)`` takes the place of ``second_step``; ``first_step`` needs no
-    ``unscale_``.
+    ``unscale_``. Where gradients are accumulated, both of the two calls need all micro-batches;
+    ``step(closure)`` raises if the closure adds to gradients of others.
 
     Args:
         params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
@@ -106,9 +64,9 @@ class SAM(RuleOptimizer):
     Kwon, Kim, Park & Choi 2021, ICML, arXiv:2102.11600; official code: davda54/sam.
     """
 
-    rule = SGD.rule.with_(climb=_Climb.rule)
-    domains = _Climb.domains
-    flags = _Climb.flags
+    rule = SGD.rule.with_(climb=Climb.rule)
+    domains = Climb.domains
+    flags = Climb.flags
     _step_supports_amp_scaling: ClassVar[bool] = True  # a skipped step, too, must lead back
 
     def __init__(
@@ -128,7 +86,7 @@ class SAM(RuleOptimizer):
             )
         self.base_optimizer = base_optimizer(params, **base_options)
         self.model = model
-        own = {"rho": rho, "adaptive": adaptive}
+        own = plain_options({"rho": rho, "adaptive": adaptive})
         for name in own.keys() & self.base_optimizer.defaults.keys():
             raise ValueError(
                 f"{type(self.base_optimizer).__name__} cannot be the base optimizer: it has an "
@@ -142,9 +100,10 @@ class SAM(RuleOptimizer):
     def _surround(self, own: Group) -> None:
         """Stand around the base optimizer as it is now; its groups are given what they lack."""
         self.param_groups, self.state = self.base_optimizer.param_groups, self.base_optimizer.state
-        self._climb = _Climb(self.param_groups, own, {})
+        self._climb = Climb(self.param_groups, own, {})
         self._climbed: list[Tensor] | None = None  # between the two steps: who has to come back
         self._frozen: list[_BatchNorm] = []
+        self._accumulation = Accumulation()
 
     def add_param_group(self, param_group: Group) -> None:
         """Add parameters with options of their own. Raises, and adds nothing, for bad options."""
@@ -170,19 +129,30 @@ class SAM(RuleOptimizer):
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Both moves; returns the closure's loss at the weights before them. Without a closure, the
-        second move, after :meth:`first_step`."""
-        if closure is None:
-            if self._climbed is None:
-                raise RuntimeError(
-                    "SAM evaluates twice: step(closure), or first_step() and second_step(), "
-                    "each after a backward of its own"
-                )
-            self._descend()
-            return None
+        """Both moves; returns the closure's loss at the weights before them. After
+        :meth:`first_step`, the second move, for which a closure is called once."""
+        loss = None
+        if self._climbed is not None:
+            if closure is not None:
+                with torch.enable_grad():
+                    loss = closure()
+        elif closure is not None:
+            loss = self._both(closure)
+        elif not self._flat():
+            raise RuntimeError(
+                "SAM evaluates twice: step(closure), or first_step() and second_step(), "
+                "each after a backward of its own"
+            )
+        self._descend()
+        return loss
+
+    def _both(self, closure: Callable[[], float]) -> float:
+        """Climb along the closure's gradients and take them anew there."""
+        before = self._accumulation.before(self._all_params())
         with torch.enable_grad():
             loss = closure()
         self._evaluated()
+        self._accumulation.refuse(before)
         self.first_step(zero_grad=True)
         try:
             with torch.enable_grad():
@@ -191,23 +161,41 @@ class SAM(RuleOptimizer):
         except BaseException:
             self._return()
             raise
-        self._descend()
         return loss
+
+    def _flat(self) -> bool:
+        """Whether all gradients are zero, so that nothing is climbed and no other gradient could be
+        found: torch.distributed.checkpoint makes such a step to have the state allocated."""
+        grads = [p.grad for p in self._all_params() if p.grad is not None]
+        return bool(grads) and not any(bool(g.any()) for g in grads)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        self._original._accumulation.zeroed = True
+
+    def _all_params(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
 
     def _evaluated(self) -> None:
         """Raise where a closure has not gone backward."""
-        if all(p.grad is None for group in self.param_groups for p in group["params"]):
-            raise RuntimeError("the closure has left no gradients: it must go backward")
+        if all(p.grad is None for p in self._all_params()):
+            raise RuntimeError(
+                "the closure has left no gradients: it must go backward, each time it is called. "
+                "(A trainer's step() may stand for a closure that does nothing: call first_step() "
+                "and second_step().)"
+            )
 
     def first_step(self, zero_grad: bool = False) -> None:
         """Climb, along the gradients that are there."""
+        if self._original is not self:
+            self._original.first_step(zero_grad)
+            return
         if self._climbed is not None:
             raise RuntimeError("first_step has been taken: second_step comes next")
         finite = self._climb._finite()
         if finite:
             self._climb._step()
-        params = (p for g in self.param_groups for p in g["params"])
-        self._climbed = [p for p in params if finite and p.grad is not None]
+        self._climbed = [p for p in self._all_params() if finite and p.grad is not None]
         if self.model is not None:
             norms = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
             self._frozen = [m for m in norms if m.track_running_stats]
@@ -232,6 +220,12 @@ class SAM(RuleOptimizer):
 
     def _descend(self) -> None:
         self._return()
+        try:
+            self._base_step()
+        finally:
+            self._accumulation.leave(self._all_params())
+
+    def _base_step(self) -> None:
         # What a GradScaler leaves to the optimizer: its own skipping would leave the weights above.
         if bool(getattr(self, "found_inf", False)):
             return

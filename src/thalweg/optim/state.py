@@ -13,9 +13,11 @@ from thalweg.engines.base import Work, real
 from thalweg.engines.counters import own_counter
 from thalweg.engines.observed import unobserved
 from thalweg.optim.fit import check_fit
+from thalweg.optim.given import plain_options
 from thalweg.optim.groups import Group, Groups
 from thalweg.optim.memory import Memory
 from thalweg.optim.options import EXECUTION
+from thalweg.optim.torch_group import TorchGroup, beyond_torch
 from thalweg.rule.graph import Graph
 from thalweg.rule.rule import Values
 
@@ -32,7 +34,7 @@ class Stateful(Groups):
 
     def _allocate(self, p: Tensor, group: Group, graph: Graph) -> bool:
         """Give a parameter the state that its rule needs; True if some of it was not there yet."""
-        state = self.state[p]
+        state = self.state.get(p, {})
         counts = "step" in graph.scalars if self.rule.counts is None else self.rule.counts
         if counts and state.get("step") is None:
             with unobserved():  # a number on the host, whatever the default device
@@ -59,6 +61,8 @@ class Stateful(Groups):
                 if s in self.rule.shared:
                     value = next((x[key] for x in self.state.values() if key in x), value)
                 state[key] = torch.zeros((), dtype=torch.float64, device="cpu") + value
+        if state:  # as in torch's, a parameter without state is not there
+            self.state[p] = state
         return bool(missing)
 
     def _look(self, p: Tensor, values: Values, work: Work, gradient: Tensor | None) -> None:
@@ -90,7 +94,7 @@ class Stateful(Groups):
             for p in group["params"]:
                 twin = torch.empty_like(p, device="meta", requires_grad=False)
                 self._allocate(twin, group, self.rule.trace(self.values(p, group)))
-                found[p] = {name: x.nbytes for name, x in self.state.pop(twin).items()}
+                found[p] = {name: x.nbytes for name, x in self.state.pop(twin, {}).items()}
         return Memory(found)
 
     def share_memory(self) -> None:
@@ -99,28 +103,68 @@ class Stateful(Groups):
         for group in self.param_groups:
             for p in group["params"]:
                 self._allocate(p, group, self.rule.trace(self.values(p, group)))
-                for x in self.state[p].values():
+                for x in self.state.get(p, {}).values():
                     if isinstance(x, Tensor):
                         x.share_memory_()  # type: ignore[no-untyped-call]
+
+    def _as_torchs(self, group: Group) -> Group:
+        """A group that lists the options that torch's class of this name has, if there is one."""
+        beyond = beyond_torch(type(self), group)
+        return group if isinstance(group, TorchGroup) or not beyond else TorchGroup(group, beyond)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._forget()
-        for group in self.param_groups:
+        for i, group in enumerate(self.param_groups):
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
+            self.param_groups[i] = self._as_torchs(group)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds. Options that torch's class of the same name does not have stand
+        under ``"thalweg"``, group by group, where torch's does not look."""
+
+        def add(_: torch.optim.Optimizer, made: dict[str, Any]) -> None:
+            for packed in made["param_groups"]:  # a scheduler may have written NumPy's numbers
+                packed.update(plain_options(packed))
+            groups = [g for g in self.param_groups if isinstance(g, TorchGroup)]
+            if groups:
+                made["thalweg"] = [
+                    plain_options({k: x for k, x in g.unlisted().items() if k not in EXECUTION})
+                    for g in groups
+                ]
+
+        hook = self.register_state_dict_post_hook(add, prepend=True)
+        try:
+            return super().state_dict()
+        finally:
+            hook.remove()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a checkpoint of this class or of torch's of the same name. State keeps the dtype
         that this optimizer declares for it, whatever the parameters' dtype; how a step is executed
-        (``engine``, ``state_dtype``, ``check_finite`` and torch's flags) stays as constructed."""
+        (``engine``, ``state_dtype``, ``check_finite`` and torch's flags) stays as constructed, and
+        so does every option that the checkpoint does not hold."""
         before = self.state, self.param_groups
-        kept = [{name: g[name] for name in EXECUTION} for g in self.param_groups]
+        kept = [{name: g[name] for name in self.defaults} for g in self.param_groups]
         given: dict[str, Any] = {}
 
+        def look(_: torch.optim.Optimizer, loaded: dict[str, Any]) -> None:
+            check_is_optimizers(loaded)
+            given.update(loaded)
+
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"state_dict must be what an optimizer's state_dict() gave, not {state_dict!r}"
+            )
+
         def restore(_: torch.optim.Optimizer) -> None:
-            for group, execution in zip(self.param_groups, kept, strict=True):
-                group.update(execution)
+            beside = given.get("thalweg") or [{} for _ in kept]
+            groups = zip(self.param_groups, kept, given["param_groups"], beside, strict=True)
+            for group, mine, listed, more in groups:
+                group.update({k: x for k, x in more.items() if k not in listed})
+                found = (listed.keys() | more.keys()) - {*EXECUTION}
+                group.update({k: x for k, x in mine.items() if k not in found})
                 self._check(group)
             self._agree()
             self._accept(given)
@@ -132,7 +176,7 @@ class Stateful(Groups):
 
         # After the hooks that may change what is loaded, before those that look at the result.
         hooks = [
-            self.register_load_state_dict_pre_hook(lambda _, s: given.update(s)),
+            self.register_load_state_dict_pre_hook(look),
             self.register_load_state_dict_post_hook(restore, prepend=True),
         ]
         try:
@@ -187,3 +231,28 @@ class Stateful(Groups):
 def _wide(p: Tensor) -> torch.dtype:
     """What is computed in."""
     return torch.float64 if p.dtype is torch.float64 else torch.float32
+
+
+def check_is_optimizers(state_dict: Mapping[str, Any]) -> None:
+    """Raise for what is no optimizer's state dict, and say whose it may be."""
+    if {"state", "param_groups"} <= state_dict.keys():
+        groups, beside = len(state_dict["param_groups"]), len(state_dict.get("thalweg") or ())
+        if beside not in (0, groups):
+            raise ValueError(
+                f"the checkpoint has {groups} param_groups, but options of {beside} groups under "
+                "'thalweg': without that key, those options stay as constructed"
+            )
+        return
+    inside = [k for k, x in state_dict.items() if isinstance(x, Mapping) and "param_groups" in x]
+    if inside:
+        hint = f"; did you mean its [{inside[0]!r}]?"
+    elif all(isinstance(x, Tensor) for x in state_dict.values()):
+        hint = ": this looks like a model's, which model.load_state_dict() takes"
+    else:
+        hint = ""
+    shown = [*state_dict][:4]
+    more = ", ..." if len(state_dict) > len(shown) else ""
+    raise ValueError(
+        "state_dict must be an optimizer's, with 'state' and 'param_groups'; this one has "
+        f"{', '.join(map(repr, shown)) or 'nothing'}{more}{hint}"
+    )

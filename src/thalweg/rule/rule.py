@@ -21,14 +21,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from thalweg.rule.graph import Graph, plan
 from thalweg.rule.trace import Node, lift
 
 State = Mapping[str, Any]
 Values = Mapping[str, Any]  # hyperparameters, options and the step, by name
+Options = tuple[tuple[str, str], ...]
+Answers = frozenset[tuple[str, str]]
 
 
 def descend(w: Any, direction: Any, h: Values) -> Any:
@@ -89,7 +91,12 @@ class Rule:
     def trace(self, h: Values) -> Graph:
         """The rule's graph for the options in ``h``. Numbers become symbols that know only whether
         they are zero; booleans, strings and None stay what they are."""
-        return _trace(self, tuple(sorted((k, v) for k, v in key(h).items() if k in self.scalars)))
+        options = tuple(sorted((k, v) for k, v in key(h).items() if k in self.scalars))
+        known, graphs = _traced.setdefault(self, ({}, {}))
+        if options not in known:
+            answers, graph = _trace(self, options)
+            known[options] = graphs.setdefault(answers, graph)
+        return known[options]
 
     def with_(self, **changes: Any) -> Rule:
         """A copy with some fields replaced: what a modifier gives back."""
@@ -106,8 +113,7 @@ def _is_number(v: Any) -> bool:
     return isinstance(v, int | float) and not isinstance(v, bool)
 
 
-@lru_cache(maxsize=512)
-def _trace(rule: Rule, options: tuple[tuple[str, str], ...]) -> Graph:
+def _trace(rule: Rule, options: Options) -> tuple[Answers, Graph]:
     asked: set[str] = set()  # the hyperparameters that an `if` has tested for zero
     values: dict[str, Any] = {}
     for name, answer in options:
@@ -121,16 +127,16 @@ def _trace(rule: Rule, options: tuple[tuple[str, str], ...]) -> Graph:
     outputs = {"w": lift(w), **{k: lift(n) for k, n in new.items()}}
     # A rate that passes through zero must not look like another rule: only answers count.
     answers = frozenset((k, v) for k, v in options if k in asked or v not in ("0", "x"))
-    return _graphs.setdefault(
-        (rule, answers), plan(outputs, tuple(rule.state), rule.scalar, rule.shaped)
-    )
+    return answers, plan(outputs, tuple(rule.state), rule.scalar, rule.shaped)
 
 
 def _kind(rule: Rule, name: str) -> str:
     return "scalar" if name in rule.scalar else "shaped" if name in rule.shaped else "tensor"
 
 
-_graphs: dict[tuple[Rule, frozenset[tuple[str, str]]], Graph] = {}
+# By rule, for as long as it is there: a graph for its options, and one for what of them it asked.
+_traced: WeakKeyDictionary[Rule, tuple[dict[Options, Graph], dict[Answers, Graph]]]
+_traced = WeakKeyDictionary()
 _STATIC = {"True": True, "False": False, "None": None}
 
 

@@ -55,8 +55,8 @@ def attach(
 
     Returns:
         A ``torch.optim.lr_scheduler.LRScheduler``, so that trainers take it. With a
-        :func:`~thalweg.schedules.plateau` somewhere, one whose ``step`` takes a metric; tell a
-        trainer that asks (Lightning: ``"reduce_on_plateau": True``).
+        :func:`~thalweg.schedules.plateau` somewhere, one whose ``step`` takes a metric, which
+        trainers know for a ``ReduceLROnPlateau``.
 
     Raises:
         TypeError: for what is no schedule or optimizer, and for a hyperparameter that a group does

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
+from thalweg.optim.options import NON_NEGATIVE, check, number
 from thalweg.schedules.plateau import Plateau
 from thalweg.schedules.schedule import Schedule, from_dict
 
@@ -165,9 +166,14 @@ class Scheduler(LRScheduler):
         """
         self._fits()
         self._accept(state_dict)
-        self._restore(state_dict)
-        self.base_lrs = [*state_dict["base_lrs"]]
-        self._update_lr(state_dict["last_epoch"])
+        before = dict(vars(self))
+        try:
+            self._restore(state_dict)
+            self.base_lrs = [*state_dict["base_lrs"]]
+            self._update_lr(state_dict["last_epoch"])
+        except BaseException:  # of a value that must not be: nothing has been written yet
+            vars(self).update(before)
+            raise
 
     def _accept(self, state: Mapping[str, Any]) -> None:
         """Raise for the state of a scheduler that is not like this one."""
@@ -179,6 +185,8 @@ class Scheduler(LRScheduler):
         given, here = len(state["base_lrs"]), len(self.base_lrs)
         if given != here:
             raise ValueError(f"the state has {given} parameter groups, the optimizer {here}")
+        for i, rate in enumerate(state["base_lrs"]):
+            check(f"base_lrs[{i}]", number(f"base_lrs[{i}]", rate), NON_NEGATIVE)
         tracks = self._all()
         saved: list[Track[Any]] = [
             Track(**{**t, "schedule": from_dict(t["schedule"])}) for t in state["schedules"]

@@ -1,0 +1,56 @@
+"""SAM's first move: up along the gradient, and exactly back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.optim.groups import Group
+from thalweg.optim.moving import Moving
+from thalweg.optim.options import NON_NEGATIVE
+from thalweg.rule import bounded, maximize, norm, rule
+from thalweg.rule.words import named
+
+
+@bounded
+@rule(state={"kept": "old_p"}, counts=False, apply=lambda w, up, h: w + up)
+def climb(w: Any, g: Any, kept: Any, *, rho: Any, adaptive: bool) -> Any:
+    del kept
+    length = named("length", norm(abs(w) * g if adaptive else g, "all"))
+    return (w * w * g if adaptive else g) * (rho / (length + 1e-12)), {"kept": w}
+
+
+@rule(state={"kept": "old_p"}, counts=False, apply=lambda w, kept, h: kept)
+def back(kept: Any) -> Any:
+    return kept, {"kept": kept}
+
+
+class Climb(Moving):
+    """The first move, as an optimizer of its own over the same groups."""
+
+    rule = maximize(climb)
+    domains = {"rho": NON_NEGATIVE}
+    flags = {"adaptive": (False, True)}
+    heedless = "a climb goes along the gradient"
+
+    def _check(self, group: Group) -> None:
+        super()._check(group)
+        if group.get("nesterov") == "lookahead":
+            raise ValueError(
+                'nesterov="lookahead" cannot be had in SAM, which takes the gradient at another '
+                "point itself"
+            )
+
+    def add_param_group(self, param_group: Group) -> None:
+        self._add(param_group)  # the base optimizer's own, not a copy
+
+    def _state_dtype(self, p: Tensor, group: Group) -> torch.dtype:
+        del group
+        return p.dtype  # the way back must be exact
+
+    def back(self, params: list[Tensor]) -> None:
+        """Give parameters that have just climbed the weights that they had."""
+        with torch.no_grad(), self._lock:
+            self._move_as_planned(back, params)

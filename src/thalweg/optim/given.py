@@ -1,0 +1,94 @@
+"""What an optimizer is given: parameters and groups, before torch takes them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from inspect import GEN_CLOSED, getgeneratorstate, isgenerator
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+# What people call options elsewhere.
+ALIASES = {
+    "lr": ("learning_rate", "learningrate", "lrate", "rate"),
+    "weight_decay": ("wd", "decay", "weightdecay", "l2"),
+    "betas": ("beta", "beta1", "beta2"),
+    "eps": ("epsilon",),
+    "max_grad_norm": ("max_norm", "clip_norm", "grad_clip", "clip_grad_norm"),
+}
+# What torch's schedulers write into groups; whoever builds groups from an old one's gives them.
+SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "swa_lr", "initial_momentum", "base_momentum",
+              "max_momentum", "min_momentum")  # fmt: skip
+NEAR = 0.85  # weight_dacay is nearer to weight_decay than this, weight_decay_scale is not
+
+
+def check_params(params: Any, cls: str) -> Any:
+    """Parameters as torch takes them; raises where something else was probably meant."""
+    if isinstance(params, nn.Module):
+        raise TypeError(
+            f"params must be tensors or groups, not a model: write {cls}(model.parameters())"
+        )
+    if isinstance(params, Mapping):
+        hint = (
+            f"one group: write {cls}([group])" if "params" in params
+            else f"a state dict: write {cls}(model.parameters())"
+        )  # fmt: skip
+        raise TypeError(f"params must be tensors or groups in a list; this looks like {hint}")
+    if callable(params):
+        called = getattr(params, "__name__", "it")
+        raise TypeError(
+            f"params is a function, not what it gives: write {cls}(model.{called}()), with "
+            "parentheses"
+        )
+    _check_unused(params)
+    return params
+
+
+def check_group(group: Any, known: Iterable[str], cls: str) -> None:
+    """Raise for a group without parameters, and for a key that is nearly an option. Other keys
+    that are no options are kept as they are: names, or factors that a schedule reads."""
+    if not isinstance(group, dict):
+        return  # torch says it
+    if "params" not in group:
+        raise ValueError(f"a group needs its parameters under 'params'; it has {[*group]}")
+    if isinstance(group["params"], nn.Module) or callable(group["params"]):
+        check_params(group["params"], cls)
+    _check_unused(group["params"])
+    known = {*known, "params", "param_names"}
+    for name in group:
+        if name in known or name in SCHEDULERS or not isinstance(name, str):
+            continue
+        meant = [k for k, names in ALIASES.items() if name.lower() in names and k in known]
+        meant += difflib.get_close_matches(name.lower(), known, 1, NEAR)
+        if meant:
+            raise TypeError(f"{cls} has no option {name!r}, in a group; did you mean {meant[0]!r}?")
+
+
+def _check_unused(params: Any) -> None:
+    if isgenerator(params) and getgeneratorstate(params) == GEN_CLOSED:
+        raise ValueError(
+            "optimizer got an empty parameter list: the generator has been used up; call "
+            "model.parameters() again, or keep list(model.parameters())"
+        )
+
+
+def plain(x: Any) -> Any:
+    """A number of NumPy's, or of another kind that no checkpoint could be read with safely, as
+    Python's; several of them one by one; anything else as it is."""
+    if isinstance(x, np.generic) or (isinstance(x, np.ndarray) and x.size == 1):
+        return x.item()
+    if type(x) in (tuple, list):
+        return type(x)(map(plain, x))
+    if type(x) in (bool, int, float):
+        return x
+    if isinstance(x, Integral):
+        return int(x)
+    return float(x) if isinstance(x, Real) else x
+
+
+def plain_options(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's options, their numbers Python's."""
+    return {k: plain(x) for k, x in group.items() if k not in ("params", "param_names")}
