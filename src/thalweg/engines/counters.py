@@ -15,12 +15,9 @@ from thalweg.engines.observed import symbolic, unobserved
 from thalweg.engines.sweep import Array, Longs, address
 from thalweg.engines.watch import missing, native, ordinary
 
-DTYPES = (torch.float64, torch.float32, torch.int64)
-
 
 def own_counter(x: Any, called: Callable[[], str]) -> Tensor:
-    """A count as it can be read and written at every step: the user's own tensor, or a new one
-    where it is something else."""
+    """A count as it is kept: the user's own tensor, or a new one for a number."""
     if isinstance(x, Tensor):
         if x.numel() != 1 or x.is_complex():
             raise ValueError(f"{called()} must be one real number, not a tensor of {x.shape}")
@@ -29,9 +26,8 @@ def own_counter(x: Any, called: Callable[[], str]) -> Tensor:
         if x.is_meta or (reason := missing(x)):
             why = "it is on meta" if x.is_meta else reason
             raise ValueError(f"{called()} has lost its memory: {why}")
-        if x.dtype in DTYPES and x.device.type == "cpu" and ordinary(x) and not x.is_neg():
-            return x
-    elif isinstance(x, bool | str) or not hasattr(x, "__float__"):
+        return x
+    if isinstance(x, bool | str) or not hasattr(x, "__float__"):
         raise TypeError(f"{called()} must be a number, not {x!r}")
     with unobserved():
         return torch.tensor(float(x), dtype=torch.float64, device="cpu")
@@ -53,10 +49,15 @@ class Counters:
         self.table: Longs = np.array(self.columns, dtype=np.int64)
         self.places: Longs = np.zeros(shape, dtype=np.int64)
         self.kinds: Longs = np.zeros(shape, dtype=np.int64)
+        self.rare: list[tuple[Array, int, Tensor]] = []  # what machine code cannot read
         for c, column in enumerate(cells):
             for row, x in enumerate(column):
-                if x is not None:
+                if x is None:
+                    continue
+                if x.dtype in KINDS and x.device.type == "cpu" and ordinary(x) and not x.is_neg():
                     self.places[c, row], self.kinds[c, row] = x.data_ptr(), KINDS[x.dtype]
+                else:
+                    self.rare.append((table[c], row, x))
         self.block: Longs = np.zeros(len(Cells), dtype=np.int64)
         self.block[Cells.COLUMNS], self.block[Cells.ROWS] = shape
         self.block[Cells.TABLE] = address(self.table)
@@ -71,6 +72,10 @@ class Counters:
 
     def read(self) -> None:
         self._read(self.address)
+        for column, row, x in self.rare:
+            column[row] = float(x)
 
     def write(self) -> None:
         self._write(self.address)
+        for column, row, x in self.rare:
+            x.fill_(column[row])

@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thalweg.engines.base import Work
+from thalweg.engines.watch import missing
 from thalweg.optim.groups import Group
 from thalweg.optim.moving import Moving
 from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import bounded, maximize, norm, rule
+from thalweg.rule.rule import Values
 from thalweg.rule.words import named
 
 
@@ -50,7 +53,21 @@ class Climb(Moving):
         del group
         return p.dtype  # the way back must be exact
 
+    def _look(self, p: Tensor, values: Values, work: Work, gradient: Tensor | None) -> None:
+        kept = self.state.get(p, {}).get("old_p")
+        # What a climb writes without reading it may be of a parameter that was another one then.
+        if work.rule is self.rule and kept is not None and _unlike(kept, p):
+            del self.state[p]["old_p"]
+        super()._look(p, values, work, gradient)
+
     def back(self, params: list[Tensor]) -> None:
         """Give parameters that have just climbed the weights that they had."""
         with torch.no_grad(), self._lock:
             self._move_as_planned(back, params)
+
+
+def _unlike(kept: Any, p: Tensor) -> bool:
+    """Whether a parameter cannot be kept in a tensor, or not exactly."""
+    if not isinstance(kept, Tensor) or missing(kept):
+        return True
+    return (kept.shape, kept.dtype, kept.device) != (p.shape, p.dtype, p.device)

@@ -98,6 +98,9 @@ class RuleOptimizer(Choosing):
     def _refresh(self) -> None:
         """Read the groups and their options; a plan that does not fit them any more is dropped."""
         if not self._plan.fits(self.param_groups):
+            for group in self.param_groups:  # one put there by hand may lack what is not torch's
+                for name, value in self.defaults.items():
+                    group.setdefault(name, value)
             self._plan = Plan(self.param_groups)
         plan, changes = self._plan, []
         for i, group in enumerate(plan.groups):
@@ -246,25 +249,23 @@ class RuleOptimizer(Choosing):
     def _build(self, plan: Plan) -> None:
         """Look at all that a step will touch; then allocate what is missing, and make batches."""
         chosen = []
+        times: dict[int, int] = {}  # how often each parameter has come already
         for p, group, place in plan.entries():
             if p.grad is None:
                 continue
-            engine, work = (
-                self._engine(p, group, plan.values[place]),
-                Work(self.rule, plan.graphs[place]),
-            )
+            work = Work(self.rule, plan.graphs[place])
+            engine = self._engine(p, group, plan.values[place])
             self._look(p, plan.values[place], work, p.grad)
-            chosen.append((p, group, place, self._settle(p, group, work, engine)))
-        rounds: list[list[Any]] = []
-        times: dict[int, int] = {}
-        for p, group, place, engine in chosen:
-            graph = plan.graphs[place]
             times[id(p)] = turn = times.get(id(p), -1) + 1
-            if turn and any(r.scope == "all" for r in graph.reductions):
+            if turn and any(r.scope == "all" for r in work.graph.reductions):
                 raise ValueError(
                     f"{self._name(p)} stands in the groups more than once, which sums over all "
                     "parameters do not allow: give it once"
                 )
+            chosen.append((p, group, place, turn, self._settle(p, group, work, engine)))
+        rounds: list[list[Any]] = []
+        for p, group, place, turn, engine in chosen:
+            graph = plan.graphs[place]
             fresh = self._allocate(p, group, graph)
             if turn == len(rounds):
                 rounds.append([])
