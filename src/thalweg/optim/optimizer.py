@@ -221,7 +221,7 @@ class RuleOptimizer(Choosing):
 
     def _finite(self) -> bool:
         """Whether to go on: False if gradients are not finite and such steps are left out."""
-        wanted = self.param_groups[0]["check_finite"]
+        wanted = self.param_groups[0].get("check_finite", self.defaults["check_finite"])
         if not wanted:
             return True
         for group in self.param_groups:
