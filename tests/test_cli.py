@@ -24,7 +24,7 @@ SMALL = ["race", "least-squares", "--optimizers", "sgd,adam", "--seeds", "1", "-
 
 
 def thalweg(*arguments):
-    return [sys.executable, "-m", "thalweg.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "thalweg", *map(str, arguments)]
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
-from thalweg.lab.source import Sources, described, located, one_line
+from thalweg.lab.source import Sources, described, located
 from thalweg.optim import Optimizer
 from thalweg.optim.own import from_rule
 from thalweg.optim.registry import OWN, Algorithm
 from thalweg.rule import Rule
+from thalweg.terminal import one_line
 
 
 def own(name: str, sources: Sources) -> Algorithm:

@@ -16,6 +16,9 @@ from importlib.util import decode_source, module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any, Self
 
+from thalweg.terminal import one_line
+
+LONGEST = 300  # letters of an error's message
 Sources = Mapping[str, "Source"]  # by path
 
 
@@ -118,7 +121,12 @@ def located(name: str, sources: Sources) -> tuple[Source, str]:
 
 def described(error: BaseException, paths: Sequence[str]) -> str:
     """An exception in one line, and where in these files it was raised."""
-    said = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
+    try:
+        words = " ".join(str(error).split())
+    except Exception:  # its own class cannot say what it is
+        words = ""
+    said = f"{type(error).__name__}: {words}".removesuffix(": ")
+    said = one_line(said if len(said) <= LONGEST else said[:LONGEST] + "…")
     if isinstance(error, SyntaxError):  # it names the place itself
         return said
     place, trace = "", error.__traceback__
@@ -127,11 +135,3 @@ def described(error: BaseException, paths: Sequence[str]) -> str:
             place = f" ({one_line(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno})"
         trace = trace.tb_next
     return said + place
-
-
-def one_line(text: str) -> str:
-    """A text that cannot break its line nor command a terminal: escapes for what does not print."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode()
-        for c in " ".join(text.split())
-    )

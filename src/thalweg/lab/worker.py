@@ -22,8 +22,8 @@ import torch
 
 from thalweg.lab.plan import Trial
 from thalweg.lab.source import Source, described
-from thalweg.lab.streams import Tolerant
 from thalweg.lab.trial import Outcome, train
+from thalweg.terminal import Tolerant
 
 
 def serve() -> None:

@@ -1,5 +1,5 @@
-"""Text streams that never stop the work: whoever reads may leave, a disk may be full, an encoding
-may lack a letter."""
+"""Words for a terminal: streams that never stop the work (whoever reads may leave, a disk may be
+full, an encoding may lack a letter), and texts that cannot spoil a line."""
 
 from __future__ import annotations
 
@@ -41,3 +41,8 @@ class Tolerant:
                 # What is left in the stream's buffer would fail again when Python ends.
                 with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
                     os.dup2(nowhere.fileno(), self.stream.fileno())
+
+
+def one_line(text: str) -> str:
+    """A text that cannot end its line nor command a terminal: escapes for what does not print."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
