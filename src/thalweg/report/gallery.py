@@ -114,14 +114,12 @@ def _noise(o: Order) -> Figure:
         "single sample": GradientNoise(sigma),
     }
     found = [Run(a, rate, descend(o.f, o.start, a, rate, o.steps, n)) for n in noises.values()]
-    return descents.panels(
-        o.f,
-        found,
-        list(noises),
+    caption = (
         f"Learning rate {rate:.3g} in all. A sample's gradient has normal noise of standard "
         f"deviation {sigma:.3g} in each coordinate, a quarter of the first gradient's length; the "
-        f"mean of {BATCH} has {sigma / math.sqrt(BATCH):.3g}. {diverged(found, list(noises))}".strip(),
+        f"mean of {BATCH} has {sigma / math.sqrt(BATCH):.3g}. {diverged(found, list(noises))}"
     )
+    return descents.panels(o.f, found, list(noises), caption.strip())
 
 
 BEALE, ROSENBROCK, SADDLE = map(landscape, ("beale", "rosenbrock", "saddle"))
