@@ -178,3 +178,28 @@ def test_paths_may_have_any_letter(write, tmp_path):
     file.write_text(RAISES)
     [a] = plan("digits", [f"{file}:Own"]).algorithms
     assert a.name.startswith(f"{file}:Own#")
+
+
+def test_contenders_of_one_name_are_told_apart(tmp_path):
+    files = [tmp_path / place / name for place in "ab" for name in ("one.py", "t$w$o.py")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("from thalweg.optim import SGD\nAdam = Own = SGD")
+    one, two, other, _ = files
+    p = plan("digits", ["adam", f"{one}:Adam", f"{two}:Own"], schedules="cosine")
+    assert [a.title for a in p.algorithms] == [
+        "Adam (cosine)", "Adam (one.py) (cosine)", "Own (cosine)",
+    ]  # fmt: skip
+    assert [a.title for a in plan("digits", [f"{two}:Own", f"{one}:Own"]).algorithms] == [
+        "Own (t_w_o.py)", "Own (one.py)",
+    ]  # fmt: skip
+    assert [a.title for a in plan("digits", [f"{one}:Own", f"{other}:Own"]).algorithms] == [
+        f"Own ({one})", f"Own ({other})",
+    ]  # fmt: skip
+
+
+def test_a_file_that_goes_to_another_folder_takes_nobody_along(write, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    write("import os\nfrom thalweg.optim import SGD as Own\nos.chdir('/')")
+    plan("digits", "own.py:Own")
+    assert tmp_path.samefile(".")

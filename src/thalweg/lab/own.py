@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from thalweg.lab.source import Sources, described, located
+from thalweg.lab.source import Sources, described, is_own, located, parts
 from thalweg.optim import Optimizer
 from thalweg.optim.own import from_rule
 from thalweg.optim.registry import OWN, Algorithm
@@ -33,6 +38,21 @@ def own(name: str, sources: Sources) -> Algorithm:
         raise ValueError(str(e)) from None
     lr = _customary(cls, attribute, source.path)
     return Algorithm(source.name(attribute), attribute, cls, lr, OWN)
+
+
+def distinct(algorithms: Sequence[Algorithm]) -> tuple[Algorithm, ...]:
+    """The same with titles that tell them apart: where two are called alike, those from files are
+    called by their file's name as well, or, where that is the same, by its whole path."""
+    found = list(algorithms)
+    for named in (lambda path: Path(path).name, str):
+        often = Counter(a.title for a in found)
+        for i, a in enumerate(found):
+            if often[a.title] > 1 and is_own(a.name):
+                path, attribute, _ = parts(a.name)
+                # Other letters might be formulas to Matplotlib, or commands to a terminal.
+                file = re.sub(r"[^\w./-]", "_", named(path))
+                found[i] = replace(a, title=f"{attribute} ({file})")
+    return tuple(found)
 
 
 def _neither(attribute: str, path: str) -> str:

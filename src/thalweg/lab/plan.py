@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from thalweg.lab.contender import PACES, Contender, contenders, named
 from thalweg.lab.names import known
-from thalweg.lab.own import own
+from thalweg.lab.own import distinct, own
 from thalweg.lab.source import Sources, is_own, read
 from thalweg.optim.registry import ALGORITHMS, Algorithm
 from thalweg.problems import PROBLEMS, Problem
@@ -113,10 +114,14 @@ def plan(
         schedules = list(PACES) if schedules == "all" else schedules.split(",")
         schedules = [name.strip() for name in schedules]
     sources = read([*optimizers, *schedules])
-    chosen_ones = {a.name: a for a in (algorithm(name, sources) for name in optimizers)}
+    here = os.getcwd()
+    try:
+        chosen_ones = {a.name: a for a in (algorithm(name, sources) for name in optimizers)}
+        paces = list(dict.fromkeys(named(s, sources) for s in schedules))
+    finally:
+        os.chdir(here)  # a file may go elsewhere: results and report do not
     if not chosen_ones:
         raise ValueError("optimizers must name at least one")
-    paces = list(dict.fromkeys(named(s, sources) for s in schedules))
     epochs = PROBLEMS[chosen].epochs if epochs is None else epochs
     for argument, value in (("seeds", seeds), ("rates", rates), ("epochs", epochs)):
         if isinstance(value, bool) or not isinstance(value, int):
@@ -129,7 +134,7 @@ def plan(
         )
     if rates > MOST_RATES:
         raise ValueError(f"rates must be at most {MOST_RATES}, not {rates}")
-    everyone = contenders(tuple(chosen_ones.values()), paces)
+    everyone = contenders(distinct(list(chosen_ones.values())), paces)
     made = Plan(PROBLEMS[chosen], everyone, seeds, rates, epochs, sources)
     for a in everyone:
         if not all(0 < rate < math.inf for rate in made.grid(a)):
