@@ -10,6 +10,8 @@ a time. Pages work without a network: pictures are in them, formulas are MathML.
 from __future__ import annotations
 
 import argparse
+import base64
+import hashlib
 import os
 import re
 import sys
@@ -31,6 +33,11 @@ ROOT = Path(__file__).parent.parent
 TEXT = ROOT / "docs" / "tutorial"
 MATHS = LatexToMathML()
 SECONDS = 240  # a cell that takes longer hangs
+# The one script of a page; its security policy lets no other run.
+SCRIPT = (
+    'if (matchMedia("(max-width: 64rem)").matches) '
+    'document.querySelector("nav.all details").open = false;'
+)
 
 
 class Failed(Exception):
@@ -147,6 +154,8 @@ def page(text: Path, notebook: nbformat.NotebookNode, everything: list[Path]) ->
         before=links[here - 1] if here else None,
         after=links[here + 1] if here + 1 < len(links) else None,
         notebook=text.with_suffix(".ipynb").name,
+        script=SCRIPT,
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()}",
         highlight=HtmlFormatter(style="friendly").get_style_defs(".highlight"),
     )
 

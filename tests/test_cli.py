@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import html
+import io
 import json
+import os
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from thalweg import cli
 from thalweg.lab import bench
 from thalweg.lab.contender import PACES
+from thalweg.lab.source import described
+from thalweg.lab.trial import Outcome
 from thalweg.optim.registry import ALGORITHMS
 from thalweg.problems import PROBLEMS
 from thalweg.schedules import SCHEDULES
@@ -24,7 +31,7 @@ SMALL = ["race", "least-squares", "--optimizers", "sgd,adam", "--seeds", "1", "-
 
 
 def thalweg(*arguments):
-    return [sys.executable, "-m", "thalweg.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "thalweg", *map(str, arguments)]
 
 
 @pytest.mark.parametrize(
@@ -219,3 +226,164 @@ def test_without_the_lab_one_line_says_what_to_install(tmp_path):
     assert done.stderr.count("\n") == 1
     assert "pip install 'thalweg[lab]'" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Have trials run by a stand-in; whoever is in ``failing`` fails with those words."""
+    failing = {}
+
+    def run(trials, workers, sources):
+        del workers, sources
+        for t in trials:
+            error = next((words for name, words in failing.items() if name in t.algorithm), "")
+            yield t, Outcome(1.0, 1.0, 1, 0.1, False, error, (2.0, 1.0), (2.0, 1.0))
+
+    monkeypatch.setattr(import_module("thalweg.lab.race"), "run", run)
+    return failing
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_letters_that_an_encoding_lacks_cost_nothing_but_themselves(
+    encoding, stand_in, tmp_path, monkeypatch
+):
+    stand_in["adam"] = "ValueError: 中"
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    assert cli.main([*SMALL, "--seeds", "2", "--out", str(tmp_path)]) == 1
+    said = out.buffer.getvalue().decode(encoding)
+    assert ("1 ± 0" if encoding != "ascii" else "1 ? 0") in said
+    assert "ValueError: ?" in said
+    assert f"Report: {tmp_path}/report.html" in said
+
+
+HOSTILE = "[/data/x.csv] [bold red]x[/] :bug: \\1 <b> \x1b[2J"
+
+
+def test_errors_are_shown_as_they_are(stand_in, tmp_path, capsys):
+    stand_in["adam"] = described(OSError(HOSTILE), [])
+    assert cli.main([*SMALL, "--out", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert r"OSError: [/data/x.csv] [bold red]x[/] :bug: \1 <b> \x1b[2J)" in out
+    assert "\x1b" not in out
+    stand_in["sgd"] = stand_in["adam"]
+    assert cli.main([*SMALL, "--out", str(tmp_path / "none")]) == 2
+    error = capsys.readouterr().err
+    assert r"[/data/x.csv] [bold red]x[/] :bug: \1 <b> \x1b[2J" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["half a pair \udcff", "[/x] two\nlines", '"><img src=x>'])
+def test_folders_may_have_any_name(name, stand_in, tmp_path, capsys):
+    del stand_in
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    (folder / "own.py").write_text("from thalweg.optim import SGD as Own")
+    own = f"sgd,{folder}/own.py:Own"
+    assert cli.main([*SMALL, "--optimizers", own, "--out", str(folder)]) == 0
+    assert (folder / "report.html").exists()
+    assert "Own" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_cannot_be_printed_is_no_reason_to_lose_a_race(unbuffered, tmp_path):
+    command = f"{' '.join(thalweg(*SMALL, '--out', tmp_path))} > /dev/full"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "thalweg: cannot write to standard output: No space left on device\n"
+    assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("redirection", ["| head -1", "2>&1 | true", ">&-", ">&- 2>&- <&-"])
+def test_a_race_nobody_listens_to_has_its_report(redirection, tmp_path):
+    (tmp_path / "own.py").write_text(PRINTS)
+    small = [f"sgd,{tmp_path}/own.py:Own", "--seeds", "1", "--rates", "1", "--out", tmp_path]
+    command = " ".join(thalweg("race", "least-squares", "--optimizers", *small))
+    done = subprocess.run(
+        f"set -o pipefail; {command} {redirection}", shell=True, executable="/bin/bash",
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "Error" not in done.stderr
+    assert (tmp_path / "report.html").exists()
+
+
+PRINTS = """
+import sys
+from thalweg.optim import SGD
+
+class Own(SGD):
+    def step(self, closure=None):
+        print("a word", flush=True)
+        print("a word", file=sys.stderr, flush=True)
+        return super().step(closure)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "said"),
+    [
+        (["race", "digits", "--optimizers"], "import sys; sys.exit()", "cannot be run: SystemExit"),
+        (["figure", "contours", "--optimizers"], "raise SystemExit(0)", "cannot be run: SystemE"),
+        (["explain"], "def", "cannot be run: SyntaxError: "),
+        (["bench", "--optimizers"], "import nonsense", "cannot be run: ModuleNotFoundError: "),
+        (["race", "digits", "--schedule"], "def Own(n): exit(0)", "Own in own.py cannot be used"),
+    ],
+)
+def test_a_file_that_cannot_serve_is_a_mistake(
+    arguments, text, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(text)
+    assert cli.main([*arguments, "own.py:Own"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert said in captured.err
+
+
+def spoilt(**changes):
+    def change(outcome):
+        return json.dumps({**json.loads(outcome), **changes})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        spoilt(validation="97.5"),
+        spoilt(test=None),
+        spoilt(steps=1.5),
+        spoilt(diverged="no"),
+        spoilt(error=None),
+        spoilt(train_curve=3),
+        spoilt(train_curve="12"),
+        spoilt(validation_curve=[]),
+        spoilt(validation=float("nan")),
+        spoilt(validation=10**400),
+        spoilt(more=1),
+        lambda outcome: "[" * 100_000,
+        lambda outcome: "[]",
+        lambda outcome: 7,
+        lambda outcome: b"\xff",
+    ],
+)
+def test_a_damaged_row_is_one_line_and_nothing_is_overwritten(spoil, stand_in, tmp_path, capsys):
+    del stand_in
+    assert cli.main([*SMALL, "--out", str(tmp_path)]) == 0
+    with closing(sqlite3.connect(tmp_path / "race.sqlite")) as db:
+        [key, outcome] = db.execute("SELECT key, outcome FROM trials").fetchone()
+        db.execute("UPDATE trials SET outcome = ? WHERE key = ?", (spoil(outcome), key))
+        db.commit()
+    before = (tmp_path / "race.sqlite").read_bytes()
+    capsys.readouterr()
+    assert cli.main([*SMALL, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "race.sqlite is damaged: move it away" in error
+    assert (tmp_path / "race.sqlite").read_bytes() == before

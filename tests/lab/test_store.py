@@ -41,7 +41,6 @@ def refusal(folder):
     "outcome",
     [
         OUTCOME,
-        Outcome(),
         Outcome(0.0, 0.0, 34, 0.1, True, "", (2.3,), (2.3,)),
         Outcome(math.inf, math.inf, 57, 0.1, True),
         replace(OUTCOME, validation=0.1 + 0.2, train_curve=(5e-324, 1.7976931348623157e308)),

@@ -9,14 +9,14 @@ import pytest
 
 from thalweg import lab
 from thalweg.lab.trial import Outcome
-from thalweg.optim.registry import ALGORITHMS
 from thalweg.problems import PROBLEMS
 
 
-def outcome(trial, rank):
+def outcome(trial, rank, lr):
     """Numbers as a training might give: a bowl in the rate, noise by seed, at last divergence."""
-    noise = random.Random(f"{trial.algorithm}{trial.rate}{trial.seed}").gauss
-    off = math.log10(trial.rate / ALGORITHMS[trial.algorithm].lr)
+    seed = f"{trial.algorithm}{trial.rate}{trial.seed}".encode(errors="replace")
+    noise = random.Random(seed).gauss
+    off = math.log10(trial.rate / lr)
     if off > 1.9:
         worst = PROBLEMS[trial.problem].worst
         return Outcome(
@@ -38,7 +38,11 @@ def make():
     def verdict(*arguments, **more):
         plan = lab.plan(*arguments, **more)
         names = [a.name for a in plan.algorithms]
-        outcomes = {t: outcome(t, names.index(t.algorithm) / len(names)) for t in plan.trials()}
+        lrs = {a.name: a.lr for a in plan.algorithms}
+        outcomes = {
+            t: outcome(t, names.index(t.algorithm) / len(names), lrs[t.algorithm])
+            for t in plan.trials()
+        }
         return lab.verdict(plan, outcomes)
 
     return verdict

@@ -6,7 +6,7 @@ import pytest
 
 from thalweg.optim.registry import ALGORITHMS
 from thalweg.problems.landscapes import LANDSCAPES
-from thalweg.report import gallery, pictures
+from thalweg.report import gallery, pictures, runs
 from thalweg.report.film import Film
 from thalweg.report.gallery import FIGURES
 
@@ -59,6 +59,32 @@ def test_captions_tell_the_rates():
     assert "SGD 0.001" in words
     entry, order = gallery.order("contours", optimizers=FEW, steps=10, rates=[0.002])
     assert "Learning rate 0.002 for all" in entry.draw(order)._supxlabel.get_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "rates", "said"),
+    [
+        ("contours", [1.0], "Diverged: SGD at step 4."),
+        ("loss", [1.0], "Diverged: SGD at step 4."),
+        ("contours", [1e-3], None),
+        ("rates", [0.01, 1e200], "Diverged: learning rate 1e+200 at step 1."),
+        ("noise", [1e200], "Diverged: batch: no noise at step 1, mini-batch of 10 at step 1, sin"),
+    ],
+)
+def test_captions_name_who_diverged_and_when(name, rates, said):
+    optimizers = None if FIGURES[name].single else FEW
+    entry, order = gallery.order(name, optimizers=optimizers, steps=10, rates=rates)
+    words = " ".join(entry.draw(order)._supxlabel.get_text().split())
+    assert said in words if said else "iverged" not in words
+
+
+def test_many_that_diverged_are_counted():
+    everyone = list(ALGORITHMS.values())
+    entry, order = gallery.order("contour-race", optimizers=everyone, steps=4, rates=[1e15])
+    found = runs.runs(order.f, order.start, order.algorithms, 4, 1e15)
+    gone = sum(r.descent.diverged_at is not None for r in found)
+    assert 10 < gone < 30
+    assert f"{gone} of 30 diverged." in entry.draw(order).caption
 
 
 def test_a_formula_is_a_landscape():

@@ -8,10 +8,12 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
-from thalweg.report import page
+from thalweg.optim.registry import ALGORITHMS
+from thalweg.report import gallery, page, pictures
 
 CHROMIUM = shutil.which("chromium")
 REQUIRED = os.environ.get("THALWEG_REQUIRE_BROWSER") == "1"
@@ -105,27 +107,130 @@ def test_a_page_is_replaced_whole_or_not_at_all(race, tmp_path, monkeypatch):
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
-@pytest.mark.skipif(
-    CHROMIUM is None and not REQUIRED, reason="there is no chromium on this machine"
-)
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize(("problem", "curves"), [("digits", 2), ("least-squares", 1)])
-def test_a_browser_lays_it_out_without_overlaps(make, tmp_path, problem, curves, width):
+def test_an_earlier_races_figures_go(race, make, tmp_path):
+    page.write(race, tmp_path, "")
+    (tmp_path / "mine.png").touch()
+    page.write(make("least-squares", optimizers="adam"), tmp_path, "")
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "report.html", "loss-training.png", "learning-rate.png", "mine.png",
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are another thing there")
+def test_files_are_as_readable_as_others(race, tmp_path):
+    (tmp_path / "other").touch()
+    for written in (page.write(race, tmp_path, ""), tmp_path / "learning-rate.png"):
+        assert written.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_files_that_may_be_someone_elses_stay(race, tmp_path):
+    others = tmp_path / f".report.html.{os.getpid()}"
+    others.write_text("mine")
+    page.write(race, tmp_path, "")
+    assert others.read_text() == "mine"
+
+
+OWN = """
+from thalweg.optim import SGD, Adam
+Own, Other = SGD, Adam
+"""
+HOSTILE = [
+    "\"><img src=x onerror=document.title='owned'>",
+    "</style></svg><script>document.title='owned'</script>",
+    r"\1 \g<0> 50% url(#) [/bold] [red] $x$ {{ 7 * 7 }}",
+    "two\nlines \x1b[31m",
+    "half a pair \udcff",
+]
+
+
+@pytest.fixture
+def hostile(make, tmp_path):
+    """A verdict on contenders whose folder has a name like this, and that folder."""
+
+    def verdict(name):
+        folder = tmp_path.joinpath(*(n or " " for n in name.split("/")))
+        folder.mkdir(parents=True)
+        (folder / "own.py").write_text(OWN)
+        names = [f"{folder}/own.py:{n}" for n in ("Own", "Other")]
+        return make("digits", optimizers=["sgd", *names], seeds=2, rates=3), folder
+
+    return verdict
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_become_neither_ids_nor_patterns_nor_markup(hostile, tmp_path, name):
+    verdict, folder = hostile(name)
+    text = page.write(verdict, tmp_path, f"thalweg race --out '{folder}'").read_text()
+    plain = re.sub("<pre>.*?</pre>", "", text, flags=re.DOTALL)
+    assert not re.search(r"<(script|img)\b", text)
+    assert "Content-Security-Policy" in plain
+    ids = re.findall(r'\bid="([^"]*)"', plain)
+    assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[-.\w]+", i) for i in ids)
+    references = re.findall(r'(?:href|src)="#([^"]*)"|url\(#([^)]*)\)', plain)
+    assert references
+    assert {"".join(r) for r in references} <= set(ids)
+
+
+def browse(url, tmp_path):
+    """What Chromium makes of a page."""
     assert CHROMIUM is not None, "THALWEG_REQUIRE_BROWSER=1, but there is no chromium"
-    race = make(problem)
-    probe = tmp_path / "probe.html"
-    report = json.dumps(page.write(race, tmp_path, "").read_text()).replace("</", "<\\/")
-    probe.write_text(PROBE % (width, report))
-    done = subprocess.run(
+    return subprocess.run(
         [
             CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
             f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,2100",
-            "--hide-scrollbars", "--virtual-time-budget=5000", "--dump-dom", probe.as_uri(),
+            "--hide-scrollbars", "--virtual-time-budget=5000", "--dump-dom", url,
         ],
         capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
+    ).stdout  # fmt: skip
+
+
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None and not REQUIRED, reason="there is no chromium on this machine"
+)
+INJECTED = """<p id="probe" onclick="0">quiet</p><script>document.title='owned'</script>
+<img src="x" onerror="document.title='owned'"><img src="data:," onerror="document.title='owned'">"""
+
+
+@needs_browser
+def test_nothing_in_a_report_is_ever_run(hostile, tmp_path):
+    verdict, folder = hostile("".join(HOSTILE[:3]))
+    report = page.write(verdict, tmp_path, f"thalweg race --out '{folder}'")
+    assert "<title>thalweg race: Handwritten digits</title>" in browse(report.as_uri(), tmp_path)
+    # Even if a name came through one day.
+    report.write_text(report.read_text().replace("</main>", INJECTED + "</main>"))
+    seen = browse(report.as_uri(), tmp_path)
+    assert 'id="probe"' in seen
+    assert "<title>thalweg race: Handwritten digits</title>" in seen
+
+
+@needs_browser
+def test_a_film_runs_its_own_script_and_no_other(tmp_path):
+    entry, order = gallery.order("contour-race", "x^2 + 3*y^2", [ALGORITHMS["sgd"]], 5, [0.1])
+    title = "</script></title><img src=x onerror=document.title='owned'>"
+    film = replace(entry.draw(order), title=title)
+    path = tmp_path / "film.html"
+    pictures.write(film, path)
+    seen = browse(path.as_uri(), tmp_path)
+    assert re.search(r'<output id="now"[^>]*>step \d</output>', seen)
+    assert not re.search("<title>owned", seen)
+    path.write_text(path.read_text().replace("</main>", INJECTED + "</main>"))
+    seen = browse(path.as_uri(), tmp_path)
+    assert 'id="probe"' in seen
+    assert re.search(r'<output id="now"[^>]*>step \d</output>', seen)
+    assert not re.search("<title>owned", seen)
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("problem", "curves"), [("digits", 2), ("least-squares", 1)])
+def test_a_browser_lays_it_out_without_overlaps(make, tmp_path, problem, curves, width):
+    race = make(problem)
+    probe = tmp_path / "probe.html"
+    report = json.dumps(page.write(race, tmp_path, "").read_text()).replace("</", "<\\/")
+    probe.write_text(PROBE % (width, report))
+    title = re.search(r"<title>(.*?)</title>", browse(probe.as_uri(), tmp_path), re.DOTALL)
     assert title is not None
     found = json.loads(html.unescape(title[1]))
     assert found["width"] == width

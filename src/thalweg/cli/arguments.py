@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+SOME = "all, or sgd,adam,…, or FILE.py:NAME (FILE.py is executed)"
+
 
 class Mistake(Exception):
     """Something the user can put right; the message is one line."""
@@ -41,21 +43,22 @@ def parser() -> argparse.ArgumentParser:
         help="train a problem with every optimizer, as many rates and the same seeds; who wins?",
         description="Train a problem with every optimizer, at the same number of learning rates "
         "around its customary one and the same seeds, and report who wins. A race that was "
-        "interrupted goes on when the same command is given again; more seeds extend it.",
+        "interrupted goes on when the same command is given again; more seeds extend it. "
+        "FILE.py is executed, with your rights.",
     )
     race.add_argument("problem", metavar="PROBLEM", help="a name from thalweg list")
     race.add_argument(
         "--optimizers",
         default="all",
         metavar="NAMES",
-        help="all, or sgd,adam,…, or FILE.py:NAME for a rule or class of your own",
+        help=f"{SOME} for a rule or class of your own",
     )
     race.add_argument(
         "--schedule",
         default=(),
         metavar="NAMES",
         help="race each optimizer under each: all, or constant,cosine,… (thalweg list has them), "
-        "or FILE.py:NAME",
+        "or FILE.py:NAME (FILE.py is executed)",
     )
     race.add_argument("--seeds", type=_whole, default=3, metavar="N", help="default: 3")
     race.add_argument(
@@ -72,7 +75,8 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "name",
         metavar="NAME",
-        help="an optimizer or a schedule from thalweg list, or FILE.py:NAME of an optimizer",
+        help="an optimizer or a schedule from thalweg list, or FILE.py:NAME of an optimizer "
+        "(FILE.py is executed)",
     )
     explain.add_argument("--latex", action="store_true", help="only the formula, as LaTeX")
     explain.set_defaults(run="explain")
@@ -87,7 +91,11 @@ def parser() -> argparse.ArgumentParser:
     )
     figure.add_argument("name", metavar="NAME", nargs="?", help="a name from --list")
     figure.add_argument("--list", action="store_true", help="the figures and the landscapes")
-    figure.add_argument("--optimizers", metavar="NAMES", help="all, or sgd,adam,…, or FILE.py:NAME")
+    figure.add_argument(
+        "--optimizers",
+        metavar="NAMES",
+        help="all, or sgd,adam,…, or FILE.py:NAME (FILE.py is executed)",
+    )
     figure.add_argument("--landscape", metavar="NAME", help='a name from --list, or "x^2 + 3*y^2"')
     figure.add_argument(
         "--start", type=_numbers, metavar="X,Y", help="where to begin; a formula's: -3.75,3"
@@ -105,7 +113,12 @@ def parser() -> argparse.ArgumentParser:
     figure.set_defaults(run="figure")
 
     bench = commands.add_parser("bench", help="time the steps, beside torch and the memory's speed")
-    bench.add_argument("--optimizers", default="all", metavar="NAMES", help="all, or sgd,adam,…")
+    bench.add_argument(
+        "--optimizers",
+        default="all",
+        metavar="NAMES",
+        help="all, or sgd,adam,…, or FILE.py:NAME (FILE.py is executed)",
+    )
     bench.add_argument("--models", default="all", metavar="NAMES", help="all, or mlp,resnet50,gpt2")
     bench.add_argument("--engines", default="all", metavar="NAMES", help="all, or fused,plain")
     bench.add_argument("--json", action="store_true", help="print everything as JSON")

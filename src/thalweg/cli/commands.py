@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thalweg.cli.arguments import Mistake, parser
+from thalweg.terminal import one_line
 
 if TYPE_CHECKING:
     from thalweg.optim.registry import Algorithm
@@ -42,19 +43,20 @@ def race(options: argparse.Namespace) -> int:
             plan.problem.prepare()
             with console.watching(plan) as progress:
                 verdict = lab.race(plan, out, options.workers, progress)
+            if not verdict.standings:
+                raise Mistake(verdict.sentence())
+            try:  # the report first: whatever becomes of the terminal, it is there
+                path = page.write(verdict, out, command)
+            except OSError as e:
+                raise Mistake(f"cannot write the report to {out}: {e.strerror}") from None
+            finally:
+                console.show(verdict)
         except (Unavailable, Unusable) as e:
             raise Mistake(str(e)) from None
         except KeyboardInterrupt:
-            print(f"\nInterrupted; nothing finished is lost. To go on:\n  {command}")
+            print(f"\nInterrupted; nothing finished is lost. To go on:\n  {one_line(command)}")
             return 130
-        if not verdict.standings:
-            raise Mistake(verdict.sentence())
-        console.show(verdict)
-        try:
-            path = page.write(verdict, out, command)
-        except OSError as e:
-            raise Mistake(f"cannot write the report to {out}: {e.strerror}") from None
-    print(f"\nReport: {path}")
+    print(f"\nReport: {one_line(str(path))}")
     return 1 if verdict.left_out or any(s.failures for s in verdict.standings) else 0
 
 
@@ -161,7 +163,7 @@ def figure(options: argparse.Namespace) -> int:
                 pictures.write(picture, path)
             except OSError as e:
                 raise Mistake(f"cannot write {path}: {e.strerror}") from None
-            print(path)
+            print(one_line(str(path)))
     return 0
 
 

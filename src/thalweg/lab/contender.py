@@ -3,15 +3,13 @@ for."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import runpy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 from thalweg.lab.names import known
+from thalweg.lab.source import Sources, described, is_own, located, parts
 from thalweg.optim.registry import ALGORITHMS, Algorithm
 from thalweg.schedules import (
     Plateau,
@@ -74,44 +72,43 @@ def contenders(algorithms: Sequence[Algorithm], schedules: Sequence[str]) -> tup
     return tuple(found)
 
 
-def named(schedule: str) -> str:
+def named(schedule: str, sources: Sources) -> str:
     """The schedule's name with the version of its file, if it is ``FILE.py:NAME``.
 
     Raises:
         ValueError: there is no such schedule, or the file cannot serve; the message says why.
     """
-    if ".py:" not in schedule:
+    if not is_own(schedule):
         return known("schedule", schedule.replace("_", "-"), PACES)
-    place = schedule.partition("#")[0]
-    try:
-        source = Path(place.rpartition(":")[0]).read_bytes()
-    except OSError as e:
-        raise ValueError(f"cannot read {place.rpartition(':')[0]}: {e.strerror}") from None
-    # A changed file is another schedule, as in thalweg.optim.registry.find.
-    name = f"{place}#{hashlib.sha256(source).hexdigest()[:8]}"
-    pace(name, 1000)
-    return name
+    source, attribute = located(schedule, sources)
+    pace(schedule, 1000, sources)
+    return source.name(attribute)
 
 
-def pace(schedule: str, steps: int) -> Schedule | Plateau:
-    """The schedule of this name for a training of so many steps."""
+def pace(schedule: str, steps: int, sources: Sources = MappingProxyType({})) -> Schedule | Plateau:
+    """The schedule of this name for a training of so many steps.
+
+    Raises:
+        ValueError: the file of ``FILE.py:NAME``, or what is in it, cannot serve.
+    """
     if schedule in PACES:
         return PACES[schedule](steps)
-    place, _, attribute = schedule.partition("#")[0].rpartition(":")
+    source, attribute = located(schedule, sources)
+    found = source.get(attribute)
     try:
-        found: Any = runpy.run_path(place)[attribute]
         made = found if isinstance(found, Schedule | Plateau) else found(steps)
-    except KeyError:
-        raise ValueError(f"there is no {attribute!r} in {place}") from None
-    except Exception as e:
-        raise ValueError(f"{schedule} cannot be used: {type(e).__name__}: {e}") from e
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:
+        why = described(e, [source.path])
+        raise ValueError(f"{attribute} in {source.path} cannot be used: {why}") from e
     if not isinstance(made, Schedule | Plateau):
         raise ValueError(
-            f"{attribute} in {place} is neither a schedule nor a function of the number of steps "
-            "that returns one"
+            f"{attribute} in {source.path} is neither a schedule nor a function of the number of "
+            "steps that returns one"
         )
     return made
 
 
 def _shown(schedule: str) -> str:
-    return schedule.partition("#")[0].rpartition(":")[2]
+    return parts(schedule)[1] if is_own(schedule) else schedule

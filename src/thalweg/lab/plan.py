@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from thalweg.lab.contender import PACES, Contender, contenders, named
 from thalweg.lab.names import known
-from thalweg.optim.registry import ALGORITHMS, Algorithm, find
+from thalweg.lab.own import distinct, own
+from thalweg.lab.source import Sources, is_own, read
+from thalweg.optim.registry import ALGORITHMS, Algorithm
 from thalweg.problems import PROBLEMS, Problem
 
 RATIO = 10**0.5  # between neighbouring rates: half a decade
@@ -34,6 +38,12 @@ class Trial:
         """The trial's name in a store."""
         return json.dumps([FORMAT, *self.as_dict().values()])
 
+    @property
+    def guest(self) -> str:
+        """The contender, where its code is the reader's own; empty where all of it is thalweg's."""
+        names = self.algorithm, self.schedule
+        return " ".join(names) if any(map(is_own, names)) else ""
+
     def as_dict(self) -> dict[str, Any]:
         """Without the schedule where there is none, as before there were any."""
         return {k: v for k, v in vars(self).items() if (k, v) != ("schedule", "")}
@@ -48,6 +58,7 @@ class Plan:
     seeds: int
     rates: int
     epochs: int
+    sources: Sources = field(default_factory=dict)  # of the contenders from files
 
     def grid(self, algorithm: Algorithm) -> list[float]:
         """Learning rates in half decades around the algorithm's customary one, ascending."""
@@ -86,7 +97,8 @@ def plan(
     Args:
         problem: a name in ``thalweg.problems.PROBLEMS``.
         optimizers: names in ``thalweg.optim.registry.ALGORITHMS``, ``FILE.py:NAME`` for a rule or
-            an optimizer class of one's own, or ``"all"``.
+            an optimizer class of one's own, or ``"all"``. Such a file is executed, here and in
+            the race, as it is now.
         seeds: how many, at least 1.
         rates: learning rates per optimizer, odd so that the customary one is the middle.
         epochs: passes over the training data; None takes the problem's own number.
@@ -98,12 +110,18 @@ def plan(
     if isinstance(optimizers, str):
         optimizers = list(ALGORITHMS) if optimizers == "all" else optimizers.split(",")
         optimizers = [name.strip() for name in optimizers]
-    chosen_ones = {a.name: a for a in map(algorithm, optimizers)}
-    if not chosen_ones:
-        raise ValueError("optimizers must name at least one")
     if isinstance(schedules, str):
         schedules = list(PACES) if schedules == "all" else schedules.split(",")
-    paces = list(dict.fromkeys(named(s.strip()) for s in schedules))
+        schedules = [name.strip() for name in schedules]
+    sources = read([*optimizers, *schedules])
+    here = os.getcwd()
+    try:
+        chosen_ones = {a.name: a for a in (algorithm(name, sources) for name in optimizers)}
+        paces = list(dict.fromkeys(named(s, sources) for s in schedules))
+    finally:
+        os.chdir(here)  # a file may go elsewhere: results and report do not
+    if not chosen_ones:
+        raise ValueError("optimizers must name at least one")
     epochs = PROBLEMS[chosen].epochs if epochs is None else epochs
     for argument, value in (("seeds", seeds), ("rates", rates), ("epochs", epochs)):
         if isinstance(value, bool) or not isinstance(value, int):
@@ -116,10 +134,19 @@ def plan(
         )
     if rates > MOST_RATES:
         raise ValueError(f"rates must be at most {MOST_RATES}, not {rates}")
-    everyone = contenders(tuple(chosen_ones.values()), paces)
-    return Plan(PROBLEMS[chosen], everyone, seeds, rates, epochs)
+    everyone = contenders(distinct(list(chosen_ones.values())), paces)
+    made = Plan(PROBLEMS[chosen], everyone, seeds, rates, epochs, sources)
+    for a in everyone:
+        if not all(0 < rate < math.inf for rate in made.grid(a)):
+            raise ValueError(
+                f"{a.title} has the customary rate {a.lr:g}, around which {rates} rates are more "
+                "than a float can hold"
+            )
+    return made
 
 
-def algorithm(name: str) -> Algorithm:
+def algorithm(name: str, sources: Sources | None = None) -> Algorithm:
     """The algorithm of this name, or of ``FILE.py:NAME``; ValueError says what is wrong."""
-    return find(name if ".py:" in str(name) else known("optimizer", name, ALGORITHMS))
+    if is_own(name):
+        return own(name, sources or {})
+    return ALGORITHMS[known("optimizer", name, ALGORITHMS)]

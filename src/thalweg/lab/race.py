@@ -45,7 +45,7 @@ def race(
         outcomes: Outcomes = store.get(trials)
         progress(outcomes, len(trials))
         missing = [t for t in trials if t not in outcomes]
-        with closing(run(missing, workers)) as arriving:
+        with closing(run(missing, workers, plan.sources)) as arriving:
             for trial, outcome in arriving:
                 store.put(trial, outcome)
                 outcomes[trial] = outcome

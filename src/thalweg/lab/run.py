@@ -1,12 +1,16 @@
 """Trials on worker processes, outcomes as they arrive.
 
-A worker is a Python process of its own that reads trials from a pipe. When its parent dies,
-however suddenly, the pipe ends and so does the worker: nothing is left behind and nothing needs
-cleaning up. When a worker dies, its trial goes to a new one.
+A worker is a Python process of its own that reads trials from a pipe (:mod:`thalweg.lab.worker`).
+When its parent dies, however suddenly, the pipe ends and so does the worker: nothing is left behind
+and nothing needs cleaning up. When a worker dies, its trial goes to a new one.
+
+thalweg's own contenders share processes. One whose code comes from a file has processes to itself,
+and its trials are run in one go, so that these need to be started only once.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import queue
@@ -14,11 +18,15 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from thalweg.lab.plan import Trial
+from thalweg.lab.source import Sources, parts
 from thalweg.lab.trial import Outcome
 
 Result = tuple[Trial, Outcome]
@@ -26,7 +34,7 @@ Result = tuple[Trial, Outcome]
 ATTEMPTS = 2  # a trial that took its process down with it twice has failed
 STARTS = 3  # a process that ended this often before it was ready will not start at all
 # -P: what lies in the current folder is not the worker's to import.
-COMMAND = (sys.executable, "-P", "-c", "from thalweg.lab.trial import serve; serve()")
+COMMAND = (sys.executable, "-P", "-c", "from thalweg.lab.worker import serve; serve()")
 # One thread each, of whatever library: more would only compete with the other workers.
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
@@ -43,20 +51,21 @@ def cores() -> int:
     return allowed
 
 
-def run(trials: Sequence[Trial], workers: int) -> Generator[Result]:
+def run(
+    trials: Sequence[Trial], workers: int, sources: Sources = MappingProxyType({})
+) -> Generator[Result]:
     """Run trials, no two the same, on ``workers`` processes; yields (trial, outcome) in order of
-    arrival, and an outcome for each. Closing the generator ends the workers."""
-    waiting: queue.SimpleQueue[Trial] = queue.SimpleQueue()
-    for trial in trials:
-        waiting.put(trial)
-    news: queue.SimpleQueue[Result | str] = queue.SimpleQueue()
+    arrival, and an outcome for each. What comes from files is run from these sources. Closing the
+    generator ends the workers."""
+    waiting = _Waiting(trials)
+    arriving: queue.SimpleQueue[Result | str] = queue.SimpleQueue()
     crew: list[_Worker] = []
     try:
         for _ in range(min(workers, len(trials))):
-            crew.append(_Worker(waiting, news))  # noqa: PERF401 (those started must be ended)
+            crew.append(_Worker(waiting, arriving, sources))  # noqa: PERF401 (those started must be ended)
         left, busy, reason = dict.fromkeys(trials), len(crew), ""
         while busy:
-            match news.get():
+            match arriving.get():
                 case str(why):  # a worker has nothing to do any more, or gives up
                     busy, reason = busy - 1, why or reason
                 case trial, outcome:
@@ -69,13 +78,44 @@ def run(trials: Sequence[Trial], workers: int) -> Generator[Result]:
             worker.end()
 
 
+class _Waiting:
+    """The trials that nobody has taken yet, by whose code they run."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self.lock = threading.Lock()
+        self.trials: dict[str, deque[Trial]] = {}
+        self.served: Counter[str] = Counter()
+        for trial in trials:
+            self.trials.setdefault(trial.guest, deque()).append(trial)
+
+    def next(self, last: Trial | None) -> Trial | None:
+        """A trial for the worker that had this one: of the same code if there is any left, else of
+        one that no worker is at."""
+        with self.lock:
+            if last is not None:
+                self.served[last.guest] -= 1
+            left = [guest for guest, trials in self.trials.items() if trials]
+            if not left:
+                return None
+            mine = None if last is None else last.guest
+            chosen = min(left, key=lambda guest: (guest != mine, self.served[guest] > 0))
+            self.served[chosen] += 1
+            return self.trials[chosen].popleft()
+
+    def back(self, trial: Trial) -> None:
+        with self.lock:
+            self.served[trial.guest] -= 1
+            self.trials[trial.guest].append(trial)
+
+
 class _Worker:
-    """A process, and the thread that feeds it and replaces it when it dies."""
+    """A process, and the thread that feeds it and replaces it when it dies, or when the next trial
+    is not for it."""
 
     def __init__(
-        self, waiting: queue.SimpleQueue[Trial], news: queue.SimpleQueue[Result | str]
+        self, waiting: _Waiting, arriving: queue.SimpleQueue[Result | str], sources: Sources
     ) -> None:
-        self.waiting, self.news = waiting, news
+        self.waiting, self.arriving, self.sources = waiting, arriving, sources
         self.ended = False
         self.process: subprocess.Popen[str] | None = None
         self.lock = threading.Lock()  # no process is started after the end
@@ -85,8 +125,8 @@ class _Worker:
     def end(self) -> None:
         with self.lock:
             self.ended = True
-            if self.process is not None:
-                self.process.kill()
+            if self.process is not None and self.process.returncode is None:
+                _kill(self.process)
         self.thread.join(5)
 
     def _feed(self) -> None:
@@ -96,45 +136,43 @@ class _Worker:
         except Exception as e:  # whatever it is, the race must not wait for this worker
             why = f"{type(e).__name__}: {e}"
         finally:
-            self.news.put(why)
+            self.arriving.put(why)
 
     def _work(self) -> str:
         """Feed processes until no trial is waiting; returns why it gave up, "" if it did not."""
         failed_starts = attempts = 0
-        trial = self._next()
+        trial = self.waiting.next(None)
         while trial is not None and not self.ended:
-            with self._started() as process:
+            guest: str = trial.guest
+            line: str | None = None
+            with self._started(trial) as process:
                 ready = _line(process) is not None
-                while ready and trial is not None:
-                    answer = _ask(process, trial)
-                    if answer is None:
+                while ready and trial is not None and trial.guest == guest:
+                    line = _ask(process, trial)
+                    outcome = _outcome(trial, line)
+                    if outcome is None:
                         break
-                    self.news.put((trial, Outcome.of(json.loads(answer))))
-                    trial, attempts = self._next(), 0
-            if trial is None or self.ended:
-                break
-            how = _end_of(process)
+                    self.arriving.put((trial, outcome))
+                    trial, attempts = self.waiting.next(trial), 0
+            if trial is None or trial.guest != guest or self.ended:
+                continue
+            how = "its process gave no answer but a line of its own" if line else _end_of(process)
             if not ready:
                 failed_starts += 1
                 if failed_starts == STARTS:
-                    self.waiting.put(trial)  # somebody else may have more luck
+                    self.waiting.back(trial)  # somebody else may have more luck
                     return f"no worker could be started: {how}"
                 continue
             failed_starts, attempts = 0, attempts + 1
             if attempts == ATTEMPTS:
-                self.news.put((trial, Outcome(error=f"{how}, {ATTEMPTS} times")))
-                trial, attempts = self._next(), 0
+                self.arriving.put((trial, Outcome(error=f"{how}, {ATTEMPTS} times")))
+                trial, attempts = self.waiting.next(trial), 0
         return ""
 
-    def _next(self) -> Trial | None:
-        try:
-            return self.waiting.get_nowait()
-        except queue.Empty:
-            return None
-
     @contextmanager
-    def _started(self) -> Iterator[subprocess.Popen[str]]:
-        """A process; gone, with its pipes, at the end of the block."""
+    def _started(self, trial: Trial) -> Iterator[subprocess.Popen[str]]:
+        """A process for trials of this one's code; gone, with all that it has started, at the end
+        of the block."""
         with self.lock:
             # A session of its own: Ctrl-C is the parent's to handle.
             self.process = process = subprocess.Popen(
@@ -146,28 +184,39 @@ class _Worker:
                 start_new_session=True,
             )
             if self.ended:
-                process.kill()
+                _kill(process)
         try:
+            paths = {parts(name)[0] for name in (trial.algorithm, trial.schedule)}
+            files = [s for path, s in self.sources.items() if path in paths]
+            _say(process, [(s.path, base64.b64encode(s.code).decode()) for s in files])
             yield process
         finally:
             assert process.stdin is not None
             assert process.stdout is not None
-            with suppress(OSError):  # flushes what a dead process did not read
-                process.stdin.close()  # which ends it
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _kill(process)
+            process.wait()
             process.stdout.close()
+            with suppress(OSError):  # flushes what a dead process did not read
+                process.stdin.close()
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill a process that has not been waited for, and what it has started."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+
+
+def _say(process: subprocess.Popen[str], what: Any) -> None:
+    assert process.stdin is not None
+    with suppress(OSError):  # it has ended: there will be no answer, either
+        print(json.dumps(what), file=process.stdin, flush=True)
 
 
 def _ask(process: subprocess.Popen[str], trial: Trial) -> str | None:
-    assert process.stdin is not None
-    try:
-        print(json.dumps(trial.as_dict()), file=process.stdin, flush=True)
-    except OSError:
-        return None
+    _say(process, trial.as_dict())
     return _line(process)
 
 
@@ -176,6 +225,15 @@ def _line(process: subprocess.Popen[str]) -> str | None:
     assert process.stdout is not None
     line = process.stdout.readline()
     return line if line.endswith("\n") else None
+
+
+def _outcome(trial: Trial, line: str | None) -> Outcome | None:
+    """What an answer says of this trial, None if it is no answer or speaks of another."""
+    try:
+        key, values = json.loads(line or "")
+        return Outcome.of(values) if key == trial.key else None
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def _end_of(process: subprocess.Popen[str]) -> str:

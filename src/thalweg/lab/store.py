@@ -114,7 +114,7 @@ class Store:
             if row:
                 try:
                     outcome = Outcome.of(json.loads(row[0]))
-                except (KeyError, TypeError, ValueError):
+                except (TypeError, ValueError, RecursionError):
                     raise Unusable(f"{self.path} is damaged: {ADVICE}") from None
                 if not outcome.error:
                     found[trial] = outcome

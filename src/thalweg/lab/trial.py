@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import queue
-import sys
-import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TextIO
-
-import torch
+from types import MappingProxyType
+from typing import Any
 
 from thalweg.lab.contender import pace
-from thalweg.lab.plan import Trial
+from thalweg.lab.plan import Trial, algorithm
+from thalweg.lab.source import Sources
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.registry import find
 from thalweg.problems import PROBLEMS, Task
 from thalweg.problems.problem import Batch
 from thalweg.schedules import Plateau, Schedule, attach
@@ -41,22 +35,35 @@ class Outcome:
     validation_curve: tuple[float, ...] = field(default=())
 
     @classmethod
-    def of(cls, values: dict[str, Any]) -> Outcome:
-        """From what :func:`vars` gave, by way of JSON."""
-        curves = {k: tuple(values[k]) for k in ("train_curve", "validation_curve")}
-        return cls(**{**values, **curves})
+    def of(cls, values: Any) -> Outcome:
+        """From what :func:`vars` gave, by way of JSON; ValueError for anything else."""
+        try:
+            curves = {k: tuple(values[k]) for k in ("train_curve", "validation_curve")}
+            outcome = cls(**{**values, **curves})
+            numbers = [outcome.validation, outcome.test, outcome.seconds]
+            numbers += [x for curve in curves.values() for x in curve]
+            kinds = type(outcome.steps), type(outcome.diverged), type(outcome.error)
+            sound = kinds == (int, bool, str) and {*map(type, numbers)} <= {int, float}
+            if not outcome.error:
+                sound = sound and not any(math.isnan(x) for x in numbers)
+                sound = sound and (outcome.diverged or all(curves.values()))
+        except (KeyError, TypeError, OverflowError) as e:
+            raise ValueError(f"not an outcome: {e}") from None
+        if not sound:
+            raise ValueError("not an outcome")
+        return outcome
 
 
-def train(trial: Trial) -> Outcome:
-    """Run a trial."""
+def train(trial: Trial, sources: Sources = MappingProxyType({})) -> Outcome:
+    """Run a trial; what comes from files, from these sources."""
     start = time.perf_counter()
     problem = PROBLEMS[trial.problem]
     task = problem.start(trial.seed)
-    make: Any = find(trial.algorithm).optimizer  # every class has its own constructor
+    make: Any = algorithm(trial.algorithm, sources).optimizer  # each has its own constructor
     optimizer: RuleOptimizer = make(
         task.model.parameters(), lr=trial.rate, **json.loads(trial.options)
     )
-    course = pace(trial.schedule or "constant", trial.epochs * task.steps_per_epoch)
+    course = pace(trial.schedule or "constant", trial.epochs * task.steps_per_epoch, sources)
     scheduler: Any = attach(optimizer, course)  # stepped with a metric or without
     curves: tuple[list[float], list[float]] = ([], [])
     steps = 0
@@ -98,35 +105,3 @@ def _record(task: Task, optimizer: RuleOptimizer, curves: tuple[list[float], lis
     for curve, loss in zip(curves, losses, strict=True):
         curve.append(loss)
     return True
-
-
-def serve() -> None:
-    """A worker: a trial a line on standard input, a line on standard output when it is ready and
-    an outcome a line from then on. It ends with its input, in the middle of a trial if need be:
-    then the process that started it is gone, or has no more use for it."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints must not look like an answer
-    torch.set_num_threads(1)  # a trial's numbers do not depend on how many cores are free
-    trials: queue.SimpleQueue[Trial] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(trials,), daemon=True).start()
-    _answer(answers, "ready")
-    while True:
-        trial = trials.get()
-        try:
-            outcome = train(trial)
-        except Exception as e:  # told to the user as the trial's outcome
-            outcome = Outcome(error=f"{type(e).__name__}: {' '.join(str(e).split())}")
-        _answer(answers, vars(outcome))
-
-
-def _listen(trials: queue.SimpleQueue[Trial]) -> None:
-    try:
-        for line in sys.stdin:
-            trials.put(Trial(**json.loads(line)))
-    finally:
-        os._exit(0)
-
-
-def _answer(answers: TextIO, what: Any) -> None:
-    with suppress(BrokenPipeError):  # nobody listens: the input has ended, too
-        print(json.dumps(what), file=answers, flush=True)

@@ -99,18 +99,18 @@ def _fetched() -> tuple[Any, Any]:
 
 
 def _keep(images: Any, labels: Any) -> None:
-    """Written under another name first: what bears the right one is whole."""
+    """Written into another folder first: what bears the right one is whole."""
     parts(images, labels)
     target = place()
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}")
     pixels, digits = np.asarray(images).astype(np.uint8), np.asarray(labels).astype(np.int64)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
-            np.savez_compressed(file, images=pixels, labels=digits)
-        unfinished.replace(target)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            unfinished = Path(folder) / target.name
+            with unfinished.open("wb") as file:
+                np.savez_compressed(file, images=pixels, labels=digits)
+            unfinished.replace(target)
     except OSError as e:
-        unfinished.unlink(missing_ok=True)
         raise Unavailable(f"MNIST cannot be kept in {target.parent}: {e.strerror}") from None
 
 

@@ -62,13 +62,13 @@ def watching(plan: Plan) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     bar = Bar(
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("left"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=False),
-        TextColumn("{task.fields[leader]}"),
+        TextColumn("{task.fields[leader]}", markup=False),
         console=console,
         disable=not console.is_terminal,
         transient=True,
@@ -83,7 +83,7 @@ def show(verdict: Verdict) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     p = verdict.plan.problem
     unit = f" {p.unit}" if p.unit else ""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))

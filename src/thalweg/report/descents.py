@@ -183,7 +183,7 @@ def _loss_axes(axes: Axes, f: Landscape, losses: Sequence[Array]) -> None:
     axes.set_ylabel("loss above the minimum" if f.minima and f.minima[0].value else "loss")
     axes.grid(visible=False, axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.set_xlim(0, max(map(len, losses)) - 1)
+    axes.set_xlim(0, max(1, max(map(len, losses)) - 1))  # all may diverge at once
     first = float(losses[0][0])
     if f.minima:
         axes.set_yscale("log")

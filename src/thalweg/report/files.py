@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside this one; what was written there takes its place at the end, unless
-    something is raised."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """A path that nobody else has, beside this one; what was written there takes its place at the
+    end, unless something is raised."""
+    with TemporaryDirectory(prefix=".thalweg-", dir=path.parent) as folder:
+        new = Path(folder) / path.name
+        yield new
+        new.replace(path)

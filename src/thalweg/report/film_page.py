@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
+from importlib.resources import files
 
 from thalweg.report.film import FPS, Film
 from thalweg.theme import FAINT, GREY, GRID, INK, theme
@@ -42,18 +44,21 @@ def html(film: Film) -> bytes:
         ],
     }
     # "</script>" in a name would end the script.
-    script = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    film_data = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     environment = Environment(
         loader=PackageLoader("thalweg.report", "."), autoescape=True, undefined=StrictUndefined
     )
+    script = (files("thalweg.report") / "film.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.get_template("film.html.j2").render(
         title=film.title, caption=film.caption, width=wide, height=high, steps=film.steps,
         window=[*down(left, bottom + height), wide * width, high * height],
-        clock=down(*film.clock), film=Markup(script),
+        clock=down(*film.clock), film=Markup(film_data),
+        script=Markup(script), script_hash=Markup(f"'sha256-{digest}'"),
         background=base64.b64encode(_background(film)).decode(),
         ink=INK, faint=FAINT, grid=GRID, grey=GREY,
     )  # fmt: skip
-    return page.encode()
+    return page.encode(errors="replace")
 
 
 def _background(film: Film) -> bytes:

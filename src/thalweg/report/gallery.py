@@ -28,7 +28,7 @@ from thalweg.report import animation, descents, landscapes, surface
 from thalweg.report.basins import basin_map
 from thalweg.report.film import Film
 from thalweg.report.ground import within
-from thalweg.report.runs import Run, best, how, rate_too_large, runs
+from thalweg.report.runs import Run, best, diverged, how, rate_too_large, runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,7 +73,8 @@ def _raced(figure: Callable[..., Figure | Film]) -> Callable[[Order], Figure | F
     def draw(o: Order) -> Figure | Film:
         rate = None if o.rates is None else o.rates[0]
         found = runs(o.f, o.start, o.algorithms, o.steps, rate)
-        return figure(o.f, found, f"{o.steps} steps. {how(o.f, found, rate)}")
+        caption = f"{o.steps} steps. {how(o.f, found, rate)} {diverged(found)}"
+        return figure(o.f, found, caption.strip())
 
     return draw
 
@@ -99,7 +100,8 @@ def _rates(o: Order) -> Figure:
         chosen, caption = {f"learning rate {r:g}": r for r in o.rates}, ""
     found = [Run(a, r, descend(o.f, o.start, a, r, o.steps)) for r in chosen.values()]
     titles = [name if o.rates else f"{name}: {r:.3g}" for name, r in chosen.items()]
-    return descents.panels(o.f, found, titles, f"{o.steps} steps. {caption}".strip())
+    caption = f"{o.steps} steps. {caption} {diverged(found, list(chosen))}"
+    return descents.panels(o.f, found, titles, " ".join(caption.split()))
 
 
 def _noise(o: Order) -> Figure:
@@ -112,14 +114,12 @@ def _noise(o: Order) -> Figure:
         "single sample": GradientNoise(sigma),
     }
     found = [Run(a, rate, descend(o.f, o.start, a, rate, o.steps, n)) for n in noises.values()]
-    return descents.panels(
-        o.f,
-        found,
-        list(noises),
+    caption = (
         f"Learning rate {rate:.3g} in all. A sample's gradient has normal noise of standard "
         f"deviation {sigma:.3g} in each coordinate, a quarter of the first gradient's length; the "
-        f"mean of {BATCH} has {sigma / math.sqrt(BATCH):.3g}.",
+        f"mean of {BATCH} has {sigma / math.sqrt(BATCH):.3g}. {diverged(found, list(noises))}"
     )
+    return descents.panels(o.f, found, list(noises), caption.strip())
 
 
 BEALE, ROSENBROCK, SADDLE = map(landscape, ("beale", "rosenbrock", "saddle"))

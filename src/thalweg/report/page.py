@@ -14,12 +14,14 @@ from thalweg.lab import Verdict
 from thalweg.lab.verdict import Standing
 from thalweg.report import figures
 from thalweg.report.files import replacing
+from thalweg.terminal import one_line
 from thalweg.theme import FAINT, GREY, GRID, INK, colours, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE = "report.html"
+PICTURES = ("loss-training", "loss-validation", "learning-rate", "differences")
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,12 @@ def write(verdict: Verdict, out: Path, command: str) -> Path:
         curves["loss-validation"] = figures.loss(verdict, "validation")
     apart = {"differences": figures.differences(verdict)} if verdict.differences else {}
     pictures = {**curves, "learning-rate": figures.rates(verdict), **apart}
-    for name, figure in pictures.items():
-        with replacing(out / f"{name}.png") as new:
-            new.write_bytes(_png(figure))
+    for name in PICTURES:
+        if name in pictures:
+            with replacing(out / f"{name}.png") as new:
+                new.write_bytes(_png(pictures[name]))
+        else:  # of an earlier race
+            (out / f"{name}.png").unlink(missing_ok=True)
 
     environment = Environment(
         loader=PackageLoader("thalweg.report", "."), autoescape=True, undefined=StrictUndefined,
@@ -93,16 +98,16 @@ def write(verdict: Verdict, out: Path, command: str) -> Path:
         rows=rows(verdict),
         curves={name: _svg(f, name) for name, f in curves.items()},
         rates=[
-            (s, _svg(figures.rate(verdict, s), f"rate-{s.algorithm.name}")) for s in standings
+            (s, _svg(figures.rate(verdict, s), f"rate-{i}")) for i, s in enumerate(standings)
         ],
         differences=[_svg(f, name) for name, f in apart.items()],
-        command=command,
+        command=one_line(command),
         versions=f"thalweg {version('thalweg')}, torch {version('torch')}, "
         f"Python {platform.python_version()} on {platform.machine()}",
         ink=INK, faint=FAINT, grid=GRID, grey=GREY,
     )  # fmt: skip
     with replacing(out / PAGE) as new:
-        new.write_bytes(page.encode())
+        new.write_bytes(page.encode(errors="replace"))  # half a letter pair, in a path
     return out / PAGE
 
 
@@ -114,7 +119,8 @@ def _png(figure: Figure) -> bytes:
 
 
 def _svg(figure: Figure, name: str) -> Any:
-    """The figure as inline SVG whose ids do not meet another figure's."""
+    """The figure as inline SVG whose ids begin with a name of ours, and so do not meet another
+    figure's."""
     from markupsafe import Markup
 
     file = io.StringIO()

@@ -111,6 +111,17 @@ def how(f: Landscape, found: Sequence[Run], rate: float | None) -> str:
     return f"{words}: " + ", ".join(f"{r.algorithm.title} {r.rate:.2g}" for r in found) + "."
 
 
+def diverged(found: Sequence[Run], names: Sequence[str] | None = None) -> str:
+    """Who diverged, and when, as a caption says it: such a path ends where nobody looks, or at its
+    start. Names are the algorithms' unless given."""
+    names = [r.algorithm.title for r in found] if names is None else names
+    steps = zip(names, (r.descent.diverged_at for r in found), strict=True)
+    gone = [f"{name} at step {step}" for name, step in steps if step is not None]
+    if len(gone) > FEW:
+        return f"{len(gone)} of {len(found)} diverged."
+    return f"Diverged: {', '.join(gone)}." if gone else ""
+
+
 def merit(f: Landscape, descent: Descent) -> tuple[bool, float, float]:
     """What descents are ranked by, the least first: no leaps; then, where the landscape has a
     minimum, the loss at the end, and else the number of steps until the domain is left, or how far

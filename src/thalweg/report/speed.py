@@ -12,8 +12,9 @@ def show(bench: Bench) -> None:
     """Tables of the step times and of the step's share in a training iteration."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     console.width = max(console.width, WIDTH)  # a figure that is cut off says something else
     console.print(
         f"{bench.machine}, {bench.threads} threads; an in-place a.add_(b) over 100 million floats "
@@ -35,10 +36,8 @@ def show(bench: Bench) -> None:
                 f"{r.passes}", f"{r.gigabytes_per_second:.1f}", f"{r.share_of_stream:.2f}", *ratios,
             )  # fmt: skip
         first = mine[0]
-        console.print(
-            f"\n[bold]{model}[/]: {first.weights / 1e6:.4g} million weights in "
-            f"{first.tensors} tensors"
-        )
+        words = f": {first.weights / 1e6:.4g} million weights in {first.tensors} tensors"
+        console.print(Text("\n").append(model, "bold").append(words))
         console.print(table)
     if bench.iterations:
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
@@ -47,7 +46,8 @@ def show(bench: Bench) -> None:
             table.add_column(name, justify="right", no_wrap=True)
         for i in bench.iterations:
             table.add_row(i.optimizer, f"{1e6 * i.seconds:.0f}", f"{100 * i.step_share:.0f} %")
-        console.print("\n[bold]A whole training iteration[/] of the mlp at batch size 100")
+        heading = Text("\n").append("A whole training iteration", "bold")
+        console.print(heading.append(" of the mlp at batch size 100"))
         console.print(table)
     console.print(
         "\nMedians; contenders take turns in one process. A small model's arrays stay in the "

@@ -1,4 +1,4 @@
-"""``python -m thalweg.cli``, as ``thalweg``."""
+"""``python -m thalweg``, as ``thalweg``."""
 
 import sys
 
