@@ -34,6 +34,7 @@ FLAT = 1e-13  # gradient at which nothing moves any more, in units of the starts
 BENT = 1e-7  # curvature below which a direction is called flat, in units of the starts' median
 SLACK = 1e-12  # by which rounding may seem to lead up, in units of the scale of the starts' values
 LAST = 64  # last places, of a function that computes in float32, that take the place of these
+FINE = 1e-10  # precision of a function that computes in float64, at most
 UNSURE = 1e-5  # how far rounding may move a minimum that is one, in units of the box
 ASIDE = 1e-3  # how far around a doubtful point to look for a way down, in units of the box
 
@@ -57,6 +58,7 @@ class Ends:
     values: Tensor  # [n]
     rest: Tensor  # [n], of Rest
     scale: float  # how far the starts' values are above the lowest of them, in the median
+    coarse: bool  # the function does not compute in float64
 
 
 def flow(f: Callable[[Tensor], Tensor], x0: Tensor, box: Box, eps: float) -> Ends:
@@ -70,7 +72,7 @@ def flow(f: Callable[[Tensor], Tensor], x0: Tensor, box: Box, eps: float) -> End
         model = flows.model(rows)
         going = ~flows.arrive(rows, model)
         flows.step(rows[going], _Model(*(part[going] for part in model)))
-    return Ends(flows.x, f(flows.x).detach(), flows.rest, flows.scale)
+    return Ends(flows.x, f(flows.x).detach(), flows.rest, flows.scale, eps > FINE)
 
 
 class _Model(NamedTuple):
@@ -94,7 +96,7 @@ class _Flows:
 
     def __init__(self, f: Callable[[Tensor], Tensor], x: Tensor, box: Box, eps: float) -> None:
         self.f, self.x, self.eps = f, x.clone(), eps
-        coarse = LAST * eps if eps > 1e-10 else 0.0
+        coarse = LAST * eps if eps > FINE else 0.0
         self.near, self.slack, self.least = (max(s, coarse) for s in (REST, SLACK, STUCK))
         self.low, self.high = torch.tensor(box, dtype=torch.float64).unbind(1)
         self.width = self.high - self.low

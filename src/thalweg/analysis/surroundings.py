@@ -13,7 +13,7 @@ from thalweg.analysis import batched, rounding
 from thalweg.analysis.derivatives import Function, around, steps
 
 GENERIC = 4  # directions besides the axes along which derivatives are looked at
-CLOSEST = 4096  # last places of x at which a jump of the gradient is looked for
+TINY, CLOSE = 64, 4096  # last places of x at which a jump of derivatives is looked for
 AGREE = 0.1  # relative difference up to which differences confirm autograd's second derivatives
 
 
@@ -45,7 +45,7 @@ class Surroundings:
     def __init__(self, f: Function, x: Tensor, g: Tensor, eps: float) -> None:
         self.f, self.x, self.eps = f, x, eps
         self.many = batched.values(f)
-        self.confirmed = False  # autograd's Hessian, by gradients closer to x than `small`
+        self.confirmed = False  # autograd's Hessian, by gradients closer to x than `near`
         d = len(x)
         generator = torch.Generator().manual_seed(0)
         generic = torch.randn(GENERIC, d, generator=generator, dtype=torch.float64).to(x)
@@ -55,12 +55,12 @@ class Surroundings:
         turned = torch.randn(d, d, generator=generator, dtype=torch.float64)
         turned = torch.linalg.qr(turned)[0].to(x)
         self.small, self.large = steps(x, eps)
-        self.closest = CLOSEST * eps * max(1.0, float(x.abs().max()))
+        self.place = eps * max(1.0, float(x.abs().max()))
         self.look(axes, generic)
         while not self.finite:
             if self.basis is axes:
                 self.look(turned, generic)
-            elif self.small > 100 * self.closest:  # f may end nearby
+            elif self.small > 100 * CLOSE * self.place:  # f may end nearby
                 self.small, self.large = self.small / 10, self.large / 10
                 self.look(axes, generic)
             else:
@@ -111,36 +111,49 @@ class Surroundings:
     def missing(self, h: Tensor) -> str | None:
         """Which derivative does not exist, if one does not; h is the Hessian by autograd. Whatever
         should vanish with the distance to x, and is there after many times less distance, does not
-        vanish; but where autograd's Hessian shows closer to x, it is there."""
+        vanish; but where autograd's second derivatives show closer to x, they are there."""
         if not self.finite:
             return f"the gradient is not finite everywhere at a distance of {self.far.step:.1e}"
-        closest = self.at(self.closest)
-        middle = self.at((self.closest * self.small) ** 0.5)
-        close = self.shows(h, closest)
+        tiny, close = (self.at(places * self.place) for places in (TINY, CLOSE))
         # What is left where the gradient's change over a longer way is taken off.
         left, left_before = (
-            s.step * _longest(s.slopes(self.gradient) - self.near.curvature)
-            for s in (closest, middle)
+            s.step * _longest(s.slopes(self.gradient) - self.near.curvature) for s in (tiny, close)
         )
         allowed = max(self.hessian_error, AGREE * norm(self.hessian))
-        if not (close or left <= max(left_before / 2, self.noise + closest.step * allowed)):
-            jump, before = (_longest(s.gradients - self.gradient) for s in (closest, self.near))
+        if not left <= max(left_before / 2, self.noise + tiny.step * allowed):
+            jump, before = (_longest(s.gradients - self.gradient) for s in (tiny, self.near))
             if not jump <= 4 * before:
                 return f"the gradient grows without bound: beyond {jump:.3g}"
             return f"the gradient jumps by {jump:.3g}: there is a kink"
-        self.confirmed = close or self.shows(h, middle)
+        middle = self.at((close.step * self.small) ** 0.5)
+        self.confirmed = self.shows(h, close) or self.shows(h, middle)
         if self.confirmed:
             return None
         slopes = middle.slopes(self.gradient)
         rough = 4 * self.noise / middle.step
         sides, sides_near = (_longest(_bend(s, self.gradient)) for s in (middle, self.near))
-        if not sides <= sides_near / 2 + rough:
+        if not (sides <= sides_near / 2 + rough or self.settles()):
             return f"the second derivatives on two sides differ by {sides:.3g}"
         settled = _longest(slopes - self.near.slopes(self.gradient))
         before = _longest(self.near.slopes(self.gradient) - self.far.slopes(self.gradient))
-        if not settled <= before / 2 + rough + 2 * self.noise / self.small:
+        if not (settled <= before / 2 + rough + 2 * self.noise / self.small or self.settles()):
             return f"the second derivatives grow without bound: beyond {_longest(slopes):.3g}"
         return None
+
+    def settles(self) -> bool:
+        """Whether autograd's second derivatives approach one value, closer to x than differences of
+        gradients can tell, along the generic directions."""
+        generic = self.directions[len(self.x) :]
+        levels = []
+        for places in (CLOSE, TINY, 4):
+            ways = places * self.place * torch.cat([generic, -generic])
+            levels.append(batched.products(self.many, self.x + ways, generic))
+        far, near, least = levels
+        change, before = _longest(least - near), _longest(near - far)
+        ahead, behind = least.chunk(2)
+        sides = _longest(ahead - behind)
+        noise = 64 * self.eps * _longest(least) + self.hessian_rounding()
+        return change <= before / 2 + noise and sides <= before / 2 + noise
 
     def shows(self, h: Tensor, seen: _Seen) -> bool:
         """Whether gradients at a distance change as h says."""

@@ -167,9 +167,11 @@ def _minima(ends: Ends, box: Box) -> tuple[tuple[Minimum, ...], Tensor]:
     left = left[ends.values[left].argsort(stable=True)]
     groups: list[Tensor] = []
     while len(left):
-        mine = _of_one(
-            place[left], ends.values[left] / (ends.scale or 1.0), ends.rest[left] == Rest.FLAT
-        )
+        flat = ends.rest[left] == Rest.FLAT
+        mine = _of_one(place[left], ends.values[left] / (ends.scale or 1.0), flat)
+        if ends.coarse:  # neither places nor values tell flat ends apart
+            near = (place[left] - place[left[0]]).abs().amax(1) <= REACH
+            mine |= flat & (near | flat[0])
         groups.append(left[mine])
         left = left[~mine]
     labels = torch.full_like(ends.rest, -1)
