@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -75,6 +76,31 @@ TABLE = {
     ),
     "power 3/2": Row(lambda v: (v.abs() ** 1.5).sum(), ORIGIN, "not differentiable"),
     "bent": Row(lambda v: (v * v.abs()).sum(), ORIGIN, "not differentiable"),
+    "power 1/2": Row(lambda v: v[0].abs() ** 0.5 + v[1] ** 2, ORIGIN, "not differentiable"),
+    "root": Row(lambda v: v[0] ** 0.5, (0.0,), "not differentiable"),
+    "ends here": Row(lambda v: v[0] ** 1.2, (0.0,), "not differentiable"),
+    "power 1.99": Row(lambda v: (v.abs() ** 1.99).sum(), ORIGIN, "not differentiable"),
+    "ends nearby": Row(lambda v: v[0] - 1e-6 * v[0].log(), (1e-6,), "minimum", (1e6,)),
+    # Smooth, though autograd has NaN on the axis.
+    "root of a power": Row(lambda v: (v[0] ** 4).sqrt() + v[1] ** 2, ORIGIN, "minimum", (2, 2)),
+    # Smooth, in a narrow place.
+    "narrow": Row(lambda v: (v[0] ** 2 + 1e-14).sqrt(), (0.0,), "minimum", (1e7,)),
+    "quick": Row(lambda v: torch.cos(3e4 * v[0]), (0.0,), "maximum", (-9e8,)),
+    "quick, by chance": Row(
+        lambda v: torch.cos(2 * math.pi / 1.2207031e-4 * v[0]), (0.0,), "maximum"
+    ),
+    "a slight kink": Row(lambda v: v[0] ** 2 - 1e-12 * v[0].abs(), (0.0,), "not differentiable"),
+    # Autograd's second derivatives are rounding.
+    "cancellation": Row(
+        lambda v: 1e10 * (torch.cos(v[0]) ** 2 + torch.sin(v[0]) ** 2 - 1) + 1e-7 * (v[0] - 1) ** 2,
+        (1.0,),
+        "degenerate",
+        (2e-7,),
+    ),
+    "rounded": Row(lambda v: ((v[0] + 1e8) - 1e8) ** 2 - v[0] ** 2, (1e-9,), "degenerate"),
+    "small": Row(lambda v: 1e-300 * v[0] ** 2, (0.0,), "minimum", (2e-300,)),
+    "far from its minimum": Row(lambda v: 1e-12 * v[0] ** 2, (5.0,), "not critical", (2e-12,)),
+    "huge": Row(lambda v: v[0] ** 2, (1e150,), "not critical", (2,)),
     "power 5/2": Row(lambda v: (v.abs() ** 2.5).sum(), ORIGIN, "degenerate", (0, 0)),
 }  # fmt: skip
 
@@ -231,11 +257,26 @@ def test_nothing_given_is_changed():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize(
+    "x", [[1, 2], (1.0, 2.0), np.float32([1, 2]), torch.tensor([1, 2]), torch.ones(2).cumsum(0)]
+)
+def test_any_point_will_do_and_what_f_writes_to_it_changes_nothing(x):
+    def f(v):
+        v -= v.new_tensor([1.0, 2.0])
+        return (v * v).sum()
+
+    before = torch.as_tensor(x).clone()
+    found = critical_point(f, x)
+    assert found.verdict == "minimum"
+    assert found.eigenvalues.tolist() == [2, 2]
+    assert torch.equal(torch.as_tensor(x), before)
+
+
 def test_print():
     assert repr(critical_point(lambda v: v[0] ** 2 - v[1] ** 2, ORIGIN)) == (
         "saddle at (0, 0), where f = 0\n"
         "  gradient     norm 0 (critical up to 1e-09)\n"
-        "  eigenvalues  -2, 2, each within 3.6e-15\n"
+        "  eigenvalues  -2, 2, each within 7.9e-14\n"
         "  directions   -2 along (0, 1); 2 along (1, 0)\n"
         "  Hessian      [2 0; 0 -2], symmetric\n"
         "  because      it curves up along some directions and down along others"
@@ -264,6 +305,12 @@ def test_print():
         (lambda v: v.detach().numpy().sum(), [1.0], {}, TypeError, "f must give a tensor"),
         (lambda v: v.detach().sum(), [1.0], {}, TypeError, "f must give a tensor"),
         (lambda v: v.log().sum(), [0.0], {}, ValueError, "f must be finite at x"),
+        (lambda v: v.sum() * 1j, [1.0], {}, TypeError, "not torch.complex128"),
+        (lambda v: (v > 0).sum(), [1.0], {}, TypeError, "f must give a real number of a float"),
+        (lambda v: v.sum(), np.array([1j]), {}, TypeError, "x must be real"),
+        (lambda v: v.sum(), [1j], {}, TypeError, "complex"),
+        (lambda v: v.sum(), 3.0, {}, ValueError, "x must be one point of shape"),
+        (lambda v: v.sum(), torch.zeros(100_000), {}, ValueError, "x must have at most 5000"),
         (3, [1.0], {}, TypeError, "f must be a landscape, a formula or a function, not 3"),
         ("x^", [1.0], {}, ValueError, "ends too early"),
         (lambda v: v.sum(), [1.0], {"tolerance": 0.0}, ValueError, "tolerance must be"),

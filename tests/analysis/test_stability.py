@@ -276,12 +276,27 @@ def test_print():
         (lambda: contraction(0.1, 0.0, math.inf), ValueError, "eigenvalue must be finite"),
         (lambda: stability(3, [1.0]), TypeError, "f must be a landscape, a formula or a function"),
         (lambda: stability(torch.sum, [[1.0]]), ValueError, "x must be one point"),
-        (lambda: stability(lambda v: v.norm(), [0.0]), ValueError, "f must have a finite Hessian"),
+        (
+            lambda: stability(lambda v: v.norm(), [0.0]),
+            ValueError,
+            "Hessian at x: the gradient jumps",
+        ),
+        (lambda: stability("abs(x)^0.5", [0.0]), ValueError, "Hessian at x: the gradient grows"),
+        (lambda: stability(lambda v: (v * math.nan).sum(), [0.0]), ValueError, "it is nan"),
     ],
 )
 def test_refusals(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+def test_that_a_point_is_not_critical_is_said():
+    bowl = "x^2 + 10*y^2"
+    assert stability(bowl, [0.0, 0.0]) == Stability(2.0, 20.0)
+    away = stability(bowl, [1.0, 0.0])
+    assert away == Stability(2.0, 20.0, 2.0)
+    assert str(away).startswith("not a critical point: the gradient's norm is 2, and what follows")
+    assert "critical" not in str(stability(bowl, [0.0, 0.0]))
 
 
 def test_a_formula_will_do():

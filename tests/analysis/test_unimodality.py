@@ -13,6 +13,7 @@ from thalweg.analysis.batched import uniform, values
 from thalweg.analysis.flow import Rest, flow
 from thalweg.problems.landscapes import LANDSCAPES, landscape
 
+EPS = 2.0**-52
 # All of whose minima in the domain are stated, and that are neither flat nor badly scaled.
 COUNTS = {
     "rosenbrock": 1, "booth": 1, "matyas": 1, "beale": 1, "two-wells": 2, "branin": 3,
@@ -94,12 +95,14 @@ def test_saddles_and_maxima_are_not_taken_for_minima():
     f = values(landscape("six-hump-camel"))
     box = ((-3.0, 3.0), (-2.0, 2.0))
     saddles = torch.tensor([p.x for p in landscape("six-hump-camel").points if p.kind == "saddle"])
-    ends = flow(f, torch.cat([saddles.double(), torch.zeros(1, 2).double()]), box)
+    ends = flow(f, torch.cat([saddles.double(), torch.zeros(1, 2).double()]), box, EPS)
     assert (ends.rest == Rest.MINIMUM).all()
-    monkey = flow(values(landscape("monkey-saddle")), torch.zeros(1, 2).double(), ((-2, 2),) * 2)
+    monkey = flow(
+        values(landscape("monkey-saddle")), torch.zeros(1, 2).double(), ((-2, 2),) * 2, EPS
+    )
     assert monkey.rest.tolist() == [Rest.LEFT]
     wells = values(lambda x: x[0] ** 2 + (x[1] ** 2 - 1) ** 2)
-    ridge = flow(wells, torch.tensor([[1.0, 0.0]]).double(), ((-2.0, 2.0),) * 2)
+    ridge = flow(wells, torch.tensor([[1.0, 0.0]]).double(), ((-2.0, 2.0),) * 2, EPS)
     assert ridge.rest.tolist() == [Rest.MINIMUM]
 
 
@@ -108,7 +111,7 @@ def test_basins_are_those_of_the_gradient_flow(name):
     """By scipy's stiff integrator, within 1e-9, for as long as it takes."""
     f = landscape(name)
     starts = uniform(f.domain, 12, torch.Generator().manual_seed(1))
-    ends = flow(values(f), starts, f.domain)
+    ends = flow(values(f), starts, f.domain, EPS)
     for start, end in zip(starts, ends.x, strict=True):
         run = solve_ivp(
             lambda t, x: -f.gradient(x).numpy(), (0, 1e8), start.numpy(), "LSODA", rtol=1e-9,
@@ -154,6 +157,42 @@ def test_minima_not_seen_are_reckoned_with():
     assert few.unseen == pytest.approx(missed, abs=0.2)
     assert many.unseen == 0
     assert len(repr(many).splitlines()) < 20
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_functions_in_float32(back):
+    """As in float64: neither rounding's own minima nor cusps."""
+
+    def narrow(f):
+        return lambda x: f(x.float()).double() if back else f(x.float())
+
+    for name in ("himmelblau", "rosenbrock"):
+        f = landscape(name)
+        found = unimodality(narrow(f), f.domain, starts=40).minima
+        assert len(found) == COUNTS[name]
+        for m, p in zip(sorted(m.x for m in found), sorted(p.x for p in f.minima), strict=True):
+            assert m == pytest.approx(p, abs=1e-4)
+        # A condition number of 2500 is too much for float32.
+        assert {m.kind for m in found} == {"flat" if name == "rosenbrock" else "minimum"}
+    (cusp,) = unimodality(narrow(lambda x: x.abs().sum()), ((-1.0, 2.0),) * 2, starts=40).minima
+    assert cusp.kind == "cusp"
+    assert cusp.x == pytest.approx((0, 0), abs=1e-4)
+    (far,) = unimodality(narrow(lambda x: x.square().sum() + 1e3), ((-1.0, 2.0),) * 2).minima
+    assert far.x == pytest.approx((0, 0), abs=1e-6)
+    valley = narrow(lambda x: (x[0] - x[1]) ** 2)
+    assert unimodality(valley, ((-1.0, 2.0),) * 2).unimodal is None
+
+
+def test_a_large_constant_hides_no_minimum():
+    (found,) = unimodality(lambda x: 1e6 + x.square().sum(), ((-1.0, 2.0),) * 2).minima
+    assert found.kind == "minimum"
+    assert found.x == pytest.approx((0, 0), abs=1e-9)
+
+
+@pytest.mark.parametrize("call", [basins, unimodality])
+def test_16_bits_have_no_minima_that_are_not_rounding(call):
+    with pytest.raises(TypeError, match="f must compute in float32 or float64"):
+        call(lambda x: x.half().square().sum().double(), ((-1.0, 2.0),) * 2)
 
 
 def test_functions_of_ones_own_and_more_dimensions():

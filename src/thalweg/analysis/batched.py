@@ -10,11 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.analysis import derivatives
+from thalweg.analysis import derivatives, precision
 from thalweg.analysis.derivatives import Function
 from thalweg.problems.landscapes import Landscape
 
+LOOKS = 16  # points at which it is looked how precisely a function computes
 MARKS = 1000  # points at which a function is looked at for being finite
+
+ENTRIES = 2**27  # of second derivatives at a time: 1 GB
 
 Box = tuple[tuple[float, float], ...]
 
@@ -41,6 +44,11 @@ def function(f: Function | str, domain: Any) -> tuple[Function, Box]:
             raise ValueError(f"domain: low must be below high, not ({low:g}, {high:g})")
     if not box:
         raise ValueError("domain must have a pair for each variable, not none")
+    if len(box) > derivatives.LARGEST:
+        raise ValueError(
+            f"domain must have at most {derivatives.LARGEST} variables, for all second derivatives "
+            f"are computed, not {len(box)}"
+        )
     return f, box
 
 
@@ -80,19 +88,31 @@ def need_finite(x: Tensor, value: Tensor) -> None:
         raise ValueError(f"f is {what} at ({at}): choose a domain in which it is defined")
 
 
+def coarsest(f: Function, box: Box) -> torch.dtype:
+    """The least precise dtype that f computes in on the box."""
+    x = uniform(box, LOOKS, torch.Generator().manual_seed(0))
+    return torch.float64 if isinstance(f, Landscape) else precision.coarsest(values(f), x)
+
+
+def resolution(f: Function, x: Tensor) -> float:
+    """The relative precision, ``eps``, with which f computes at and around a point x [d]. Raises
+    TypeError if it is that of 16 bits."""
+    dtype = x.dtype
+    if not isinstance(f, Landscape):
+        away = torch.randn(LOOKS, len(x), generator=torch.Generator().manual_seed(0)).to(x)
+        points = torch.cat([x[None], x + 1e-4 * max(1.0, float(x.abs().max())) * away])
+        dtype = precision.coarsest(values(f), points)
+    return precision.need_32_bits(dtype)
+
+
 def values(f: Function) -> Callable[[Tensor], Tensor]:
-    """``f`` as a function of points [m, d] to numbers [m]: as it is for a landscape, else by
-    ``torch.vmap``, or, where that cannot be (a Python ``if``), one by one."""
+    """``f`` as a function of points [m, d] to numbers [m] in float64: as it is for a landscape,
+    else by ``torch.vmap``, or, where that cannot be (a Python ``if``), one by one."""
     if isinstance(f, Landscape):
         return f
 
     def one(x: Tensor) -> Tensor:
-        value: Any = f(x)
-        if not isinstance(value, Tensor):
-            raise TypeError(f"f must give a tensor computed by torch, not {value!r}")
-        if value.numel() != 1:
-            raise ValueError(f"f must give one number at a point, not shape {tuple(value.shape)}")
-        return value.reshape(())
+        return derivatives.value(f, x).double()
 
     def many(x: Tensor) -> Tensor:
         if not len(x):  # vmap would call f with nothing
@@ -114,14 +134,34 @@ def gradients(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]
         return value.detach(), _derivative(value, x, again=False)
 
 
+def room(dim: int) -> int:
+    """At how many points second derivatives may be computed at once."""
+    return ENTRIES // dim**2
+
+
 def hessians(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Second derivatives, [m, d, d], at points [m, d], for a function made by `values`;
-    symmetrised."""
+    symmetrised. Raises ValueError where they would not fit into memory."""
+    if len(x) > room(x.shape[1]):
+        raise ValueError(
+            f"second derivatives at {len(x)} points in {x.shape[1]} dimensions are too many to be "
+            f"computed at once: at most {room(x.shape[1])}"
+        )
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_()
         slopes = _derivative(f(x), x, again=True).unbind(-1)
         h = torch.stack([_derivative(s, x, again=True).detach() for s in slopes], -2)
     return (h + h.mT) / 2
+
+
+def products(f: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor) -> Tensor:
+    """Second derivatives along k vectors [k, d], ``vectors @ hessian``, at points [m, d], for a
+    function made by `values`: [m, k, d]."""
+    with torch.enable_grad():
+        x = x.detach().clone().requires_grad_()
+        slope = _derivative(f(x), x, again=True)
+        rows = [_derivative(slope @ v, x, again=True).detach() for v in vectors]
+    return torch.stack(rows, -2)
 
 
 def _derivative(y: Tensor, x: Tensor, again: bool) -> Tensor:

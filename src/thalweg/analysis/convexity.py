@@ -12,6 +12,7 @@ from thalweg.analysis.batched import Box
 from thalweg.analysis.curvature_rules import prove
 from thalweg.analysis.derivatives import Function
 from thalweg.analysis.witnesses import (
+    ROUNDS,
     Chord,
     Curvature,
     Points,
@@ -94,15 +95,16 @@ def convexity(
     with torch.no_grad():
         marks = batched.marks(box, torch.Generator().manual_seed(seed))
         batched.need_finite(marks, raw(marks))
-    points = max(1, tries // 4)
+    coarsest = batched.coarsest(f, box)
+    points = max(1, min(tries // 4, ROUNDS * batched.room(len(box))))
     witness: Chord | Curvature | None = None
     if tries > points:
-        witness = broken(g, *chords(box, tries - points, generator))
+        witness = broken(g, *chords(box, tries - points, generator), coarsest)
     if witness is None:
         x, v = bends(g, box, points, generator)
         with torch.no_grad():  # derivatives may be finite where values are not: log(-1)
             batched.need_finite(x, g(x))
-        witness = broken(g, *along(x, v, box)) or bent(g, x, v, box)
+        witness = broken(g, *along(x, v, box), coarsest) or bent(g, x, v, box, coarsest)
     if concave and isinstance(witness, Curvature):
         witness = Curvature(witness.x, witness.direction, -witness.value, witness.bound)
     return Convexity(kind, box, tries, witness, "")

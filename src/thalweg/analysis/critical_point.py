@@ -9,7 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from thalweg.analysis.derivatives import Function, function, gradient, hessian, point
+from thalweg.analysis.batched import resolution
+from thalweg.analysis.derivatives import (
+    Function,
+    function,
+    gradient,
+    hessian,
+    point,
+)
 from thalweg.analysis.surroundings import Surroundings, norm
 from thalweg.optim.options import Interval, check, number
 
@@ -88,7 +95,9 @@ def critical_point(f: Function | str, x: Any, tolerance: float | None = None) ->
     """Tell minimum, maximum and saddle apart by the Hessian's eigenvalues, and when they cannot.
 
     A point is critical if ``|g| <= tolerance (1 + |H| |x|)``: rounding x alone moves the gradient
-    by ``eps |H| |x|``. An eigenvalue is positive or negative if it is so by more than
+    by ``eps |H| |x|``; or if g is no more than rounding may have made of it. Unless you set the
+    tolerance, it is not where a Newton step leads farther than has been looked around. An
+    eigenvalue is positive or negative if it is so by more than
 
     ::
 
@@ -96,46 +105,48 @@ def critical_point(f: Function | str, x: Any, tolerance: float | None = None) ->
 
     By Weyl's inequality no eigenvalue of a symmetric matrix moves by more than the norm of what is
     added to the matrix, and that is, in this order: the eigenvalue solver's rounding; the
-    asymmetry, a measure of the rounding in H; and the change of H from x to the true critical
-    point, twice a Newton step away (Kantorovich) in the directions that H's eigenvalues reach.
-    L, how fast H changes, is twice the largest change of gradient differences seen around x, an
-    estimate and no bound. ``|H|`` is the spectral norm. If the Hessian is taken from differences,
-    their error is added.
+    asymmetry; and the change of H from x to the true critical point, twice a Newton step away
+    (Kantorovich) in the directions that H's eigenvalues reach. L, how fast H changes, is twice the
+    largest change of gradient differences seen around x, an estimate and no bound. ``|H|`` is the
+    spectral norm. To it comes the rounding in H, which is measured
+    (:mod:`thalweg.analysis.rounding`, with a margin of 64), or the error of differences, if the
+    Hessian is taken from these. What counts as eps is the precision that f computes with, also
+    within: float32's for ``x.float().sum().double()`` (:mod:`thalweg.analysis.precision`).
 
     Whether there is a Hessian is looked at too: gradients at two distances on either side of x,
     along the axes and along four seeded random directions, must approach the gradient at x, and
-    their differences the Hessian. Where autograd gives NaN, or the derivatives of a formula's piece
-    that are not those of the function (Peano's function at the origin), the limits of what is seen
-    around take their place. What changes within a distance of 1e-6 is not seen, and where f ends
-    within 1e-4 it passes for not differentiable (both in units of x's largest coordinate, at least
-    1, in float64; 2e-3 and 2e-2 in float32).
+    their differences the Hessian. If they do not, two smaller distances decide. Where autograd
+    gives NaN, or the derivatives of a formula's piece that are not those of the function (Peano's
+    function at the origin), the limits of what is seen around take their place. What is seen there
+    ends at a distance of 1e-12, and where f ends within 1e-8 it passes for not differentiable (both
+    in units of x's largest coordinate, at least 1, in float64; 5e-4 and 2e-2 in float32).
 
     Args:
         f: a landscape, a formula's text, or any function of a tensor [d], written in torch
-            operations, to one number.
-        x: the point, d numbers; a tensor's floating dtype is kept, all else is taken as float64.
+            operations in at least 32 bits, to one number.
+        x: the point, d numbers; a float32 tensor's dtype is kept, all else is taken as float64.
         tolerance: above 0, in units of the gradient; None: 1e-9 in float64, 3.5e-4 in float32.
 
     Raises:
-        ValueError: x is no finite point [d], or f is not finite there.
-        TypeError: f is no function, or not made of torch operations.
+        ValueError: x is no finite point [d], or of more than 5000 dimensions; f is not finite
+            there.
+        TypeError: f is no function, or not made of torch operations, or computes in 16 bits.
 
-    It takes ``4 d + 16`` gradients and a Hessian: for up to some hundred dimensions. For more, see
+    It takes ``8 d + 150`` gradients and a Hessian: for up to some hundred dimensions. For more, see
     :func:`thalweg.analysis.extreme_eigenvalues`.
     """
     f = function(f)
     x = point(x)
-    eps = torch.finfo(x.dtype).eps
-    if tolerance is None:
-        tolerance = 1e-9 if x.dtype == torch.float64 else eps**0.5
-    tolerance = number("tolerance", tolerance)
-    check("tolerance", tolerance, POSITIVE)
+    if tolerance is not None:
+        tolerance = number("tolerance", tolerance)
+        check("tolerance", tolerance, POSITIVE)
     value, g = gradient(f, x)
     if not value.isfinite():
         raise ValueError(f"f must be finite at x, where it is {float(value)}")
-    seen = Surroundings(f, x, g)
+    eps = resolution(f, x)
+    seen = Surroundings(f, x, g, eps)
     h = hessian(f, x)
-    missing = seen.missing()
+    missing = seen.missing(h)
     if missing:
         nan = torch.full_like(h, math.nan)
         return CriticalPoint(
@@ -143,8 +154,13 @@ def critical_point(f: Function | str, x: Any, tolerance: float | None = None) ->
             math.inf, math.nan, False, math.nan,
         )  # fmt: skip
     g = seen.gradient
-    off = 0.0
-    if not (h.isfinite().all() and norm(h - seen.hessian) <= seen.hessian_error):
+    drift = seen.drift / seen.large
+    if h.isfinite().all() and seen.confirmed:
+        drift = max(drift, norm(h - seen.hessian) / seen.small)
+        off = seen.hessian_rounding()
+    elif h.isfinite().all() and norm(h - seen.hessian) <= seen.hessian_error:
+        off = seen.hessian_rounding()
+    else:
         h, off = seen.hessian, seen.hessian_error
     values, vectors = torch.linalg.eigh((h + h.T) / 2)
     vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
@@ -152,17 +168,21 @@ def critical_point(f: Function | str, x: Any, tolerance: float | None = None) ->
     symmetric = asymmetry <= eps**0.5 * size + off
     rounding = 4 * len(x) * eps * size + asymmetry + off + seen.change * eps * norm(x)
     reached = values.abs() > rounding
-    distance = 2 * norm((vectors.T @ g)[reached] / values[reached])
+    distance = 2 * norm((vectors.T @ g)[reached] / values[reached]) if reached.any() else 0.0
     verdict: Verdict
-    allowed = tolerance * (1 + size * norm(x))
+    default = 1e-9 if eps < 1e-10 else eps**0.5
+    allowed = max((tolerance or default) * (1 + size * norm(x)), seen.noise)
     if norm(g) > allowed:
         verdict, bound = "not critical", rounding
         reason = "the gradient is not zero"
+    elif tolerance is None and distance > seen.large:
+        verdict, bound = "not critical", rounding
+        reason = f"the gradient is small, but zero only about {distance / 2:.2g} away, if at all"
     elif not seen.linear(h):
         verdict, bound = "degenerate", math.inf
         reason = "the second derivatives exist, but are not continuous here and prove nothing"
     else:
-        bound = rounding + seen.change * distance
+        bound = rounding + (seen.change + 6 * drift) * distance
         verdict, reason = _judge(values, bound)
     return CriticalPoint(
         x, float(value), g, h, values, vectors, verdict, reason, bound, distance,

@@ -33,6 +33,9 @@ STUCK = 1e-10  # step at which nothing more is expected, likewise
 FLAT = 1e-13  # gradient at which nothing moves any more, in units of the starts' median
 BENT = 1e-7  # curvature below which a direction is called flat, in units of the starts' median
 SLACK = 1e-12  # by which rounding may seem to lead up, in units of the scale of the starts' values
+LAST = 64  # last places, of a function that computes in float32, that take the place of these
+FINE = 1e-10  # precision of a function that computes in float64, at most
+UNSURE = 1e-5  # how far rounding may move a minimum that is one, in units of the box
 ASIDE = 1e-3  # how far around a doubtful point to look for a way down, in units of the box
 
 
@@ -55,11 +58,13 @@ class Ends:
     values: Tensor  # [n]
     rest: Tensor  # [n], of Rest
     scale: float  # how far the starts' values are above the lowest of them, in the median
+    coarse: bool  # the function does not compute in float64
 
 
-def flow(f: Callable[[Tensor], Tensor], x0: Tensor, box: Box) -> Ends:
-    """Follow the flow of a function made by ``batched.values`` from starts [n, d] in the box."""
-    flows = _Flows(f, x0.double(), box)
+def flow(f: Callable[[Tensor], Tensor], x0: Tensor, box: Box, eps: float) -> Ends:
+    """Follow the flow of a function made by ``batched.values``, which computes with a relative
+    precision of eps, from starts [n, d] in the box."""
+    flows = _Flows(f, x0.double(), box, eps)
     for _ in range(MOST):
         rows = (flows.rest == Rest.MOVING).nonzero()[:, 0]
         if not len(rows):
@@ -67,7 +72,7 @@ def flow(f: Callable[[Tensor], Tensor], x0: Tensor, box: Box) -> Ends:
         model = flows.model(rows)
         going = ~flows.arrive(rows, model)
         flows.step(rows[going], _Model(*(part[going] for part in model)))
-    return Ends(flows.x, f(flows.x).detach(), flows.rest, flows.scale)
+    return Ends(flows.x, f(flows.x).detach(), flows.rest, flows.scale, eps > FINE)
 
 
 class _Model(NamedTuple):
@@ -89,8 +94,10 @@ class _Model(NamedTuple):
 class _Flows:
     """All flows: each has its place, value, gradient g and step h."""
 
-    def __init__(self, f: Callable[[Tensor], Tensor], x: Tensor, box: Box) -> None:
-        self.f, self.x = f, x.clone()
+    def __init__(self, f: Callable[[Tensor], Tensor], x: Tensor, box: Box, eps: float) -> None:
+        self.f, self.x, self.eps = f, x.clone(), eps
+        coarse = LAST * eps if eps > FINE else 0.0
+        self.near, self.slack, self.least = (max(s, coarse) for s in (REST, SLACK, STUCK))
         self.low, self.high = torch.tensor(box, dtype=torch.float64).unbind(1)
         self.width = self.high - self.low
         self.value, self.g = batched.gradients(f, x)
@@ -102,8 +109,10 @@ class _Flows:
         self.flat = self.bent = self.scale = 0.0
         if alive.any():
             value, h = self.value[alive], batched.hessians(f, x[alive]).nan_to_num(0.0, 0.0, 0.0)
-            self.flat = FLAT * float(torch.linalg.vector_norm(self.g[alive], dim=1).median())
-            self.bent = BENT * float(h.abs().amax((1, 2)).median())
+            self.flat = max(FLAT, coarse) * float(
+                torch.linalg.vector_norm(self.g[alive], dim=1).median()
+            )
+            self.bent = max(BENT, coarse) * float(h.abs().amax((1, 2)).median())
             self.scale = float((value - value.min()).median())
 
     def lengths(self, moves: Tensor) -> Tensor:
@@ -119,13 +128,19 @@ class _Flows:
     def arrive(self, rows: Tensor, model: _Model) -> Tensor:
         """Which of the rows are not to be stepped: they rest, or have just been put aside."""
         newton = model.back(model.c / model.curvature)
-        arrived: Tensor = (model.curvature[:, 0] > self.bent) & (self.lengths(newton) <= REST)
+        # Rounding of x alone moves the gradient by eps |H| |x|, and the minimum with it.
+        size = self.eps * model.curvature.abs().amax(1) * self.lengths(self.x[rows])
+        arrived: Tensor = (
+            (model.curvature[:, 0] > self.bent)
+            & (self.lengths(newton) <= self.near)
+            & (size <= UNSURE * model.curvature[:, 0])
+        )
         self.x[rows[arrived]] -= newton[arrived]
         self.rest[rows[arrived]] = int(Rest.MINIMUM)
         still: Tensor = torch.linalg.vector_norm(self.g[rows], dim=1) <= self.flat
         # A small step that is no Newton step.
         bent = self.h[rows] * model.curvature.abs().amax(1)
-        stuck = (self.lengths(self.h[rows, None] * self.g[rows]) <= STUCK) & (bent < 1)
+        stuck = (self.lengths(self.h[rows, None] * self.g[rows]) <= self.least) & (bent < 1)
         doubtful: Tensor = ~arrived & (still | stuck)
         if doubtful.any():
             self.look_around(rows[doubtful], still[doubtful])
@@ -139,14 +154,17 @@ class _Flows:
         around = torch.cat([x + ASIDE * away, x - ASIDE * away])
         values = self.f(around.flatten(0, 1)).detach().reshape(around.shape[:2])
         least, i = values.nan_to_num(torch.inf).min(0)
-        lower = least < value - 1e-12 * (value.abs() + (values - value).abs().amax(0))
+        lower = least < value - self.slack * (value.abs() + (values - value).abs().amax(0))
         again = rows[lower]
         self.x[again] = around[i, torch.arange(len(rows))][lower]
         self.value[again], self.g[again] = batched.gradients(self.f, self.x[again])
         self.h[again] = 0.01 * LONGEST / (self.lengths(self.g[again]) + 1e-300)
         # The gradient's jump across a kink does not shrink with the distance.
-        far, near = (self.jump(x, r * away) for r in (1e-6, 1e-7))
-        kind = torch.where(near > 0.5 * far, int(Rest.CUSP), int(Rest.STUCK))
+        distance = max(1e-6, 1e4 * self.eps)
+        far, near = (self.jump(x, r * away) for r in (distance, distance / 10))
+        rounding = LAST * self.eps * torch.linalg.vector_norm(self.g[rows], dim=1)
+        cusp = (near > 0.5 * far) & (near > rounding)
+        kind = torch.where(cusp, int(Rest.CUSP), int(Rest.STUCK))
         kind = torch.where(still, int(Rest.FLAT), kind)
         kind = torch.where(values.isfinite().all(0), kind, int(Rest.LEFT))
         self.rest[rows[~lower]] = kind[~lower]
@@ -172,7 +190,7 @@ class _Flows:
         fine = (
             value.isfinite()
             & g.isfinite().all(1)
-            & (value <= self.value[rows] + SLACK * self.scale)
+            & (value <= self.value[rows] + self.slack * self.scale + 4 * self.eps * value.abs())
         )
         taken = fine & (worst <= 1)
         on = rows[taken]

@@ -10,6 +10,7 @@ Reference: Parker 1997, Monte Carlo Arithmetic, UCLA report CSD-970002.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +19,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-UNIT = 2.0**-53  # float64's largest relative error of one operation
-MOVED = 2.0**-26  # the largest relative move, the root of it
+from thalweg.analysis.precision import unit
+
 SAMPLES = 16
 # n errors of one size add up to n of them at worst, while the largest of 16 random sums is about
 # sqrt(n): 64 covers thousands of operations, or an inaccurate few.
@@ -27,9 +28,12 @@ SAFETY = 64.0
 
 
 class _Shaken(TorchDispatchMode):
-    def __init__(self, generator: torch.Generator) -> None:
+    """Moves what is computed in a dtype by the root of its unit. A dtype coarser than the one that
+    the function computes in holds constants, which are what they are."""
+
+    def __init__(self, generator: torch.Generator, coarsest: torch.dtype) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.generator = generator
+        self.generator, self.most = generator, unit(coarsest)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -39,7 +43,13 @@ class _Shaken(TorchDispatchMode):
         return tree_map(self.move, out)
 
     def move(self, x: Any) -> Any:
-        return x * (1 + shake(x, self.generator)) if _real(x) else x
+        if not _real(x) or unit(x.dtype) > self.most:
+            return x
+        # Below the smallest normal number, rounding is no longer relative. A zero stays one.
+        info = torch.finfo(x.dtype)
+        least = info.tiny * info.eps / 2 / unit(x.dtype)
+        moved: Tensor = x + (x.abs() + least * (x != 0)) * shake(x, x.dtype, self.generator)
+        return moved.to(x.dtype)
 
 
 def _real(x: Any) -> bool:
@@ -48,23 +58,45 @@ def _real(x: Any) -> bool:
     return not unreal and bool(x.is_floating_point())
 
 
-def shake(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Random numbers of at most `MOVED`."""
-    return MOVED * (2 * torch.rand(like.shape, generator=generator, dtype=torch.float64) - 1)
+def shake(like: Tensor, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+    """Random numbers of at most the root of a dtype's unit."""
+    most = math.sqrt(unit(dtype))
+    draw = torch.rand(like.shape, generator=generator, dtype=torch.float64)
+    return (2 * draw - 1) * most
 
 
-def samples(f: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor) -> Tensor:
-    """What ``f`` of points x [m, d] to [m, ...] gives in `SAMPLES` shaken computations,
-    [samples, m, ...]; every coordinate of x is moved, too, by up to ``MOVED * scale``."""
+def samples(
+    f: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor, coarsest: torch.dtype
+) -> Tensor:
+    """What ``f``, of points x [m, d] to [m, ...], gives in `SAMPLES` shaken computations,
+    [samples, m, ...]; every coordinate of x is moved, too, by up to ``scale``, as its dtype is."""
     generator = torch.Generator().manual_seed(0)
     many = x.expand(SAMPLES, *x.shape)
-    many = many + scale * shake(many, generator)
-    with _Shaken(generator):
+    many = many + (scale * shake(many, x.dtype, generator)).to(x.dtype)
+    with _Shaken(generator, coarsest):
         out = f(many.reshape(-1, x.shape[-1]))
     return out.reshape(SAMPLES, len(x), *out.shape[1:])
 
 
-def error(f: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor) -> Tensor:
+def bound(spread: Tensor, coarsest: torch.dtype) -> Tensor:
+    """What rounding may do, where shaken computations spread so far. What is computed more
+    precisely than in the coarsest dtype has been moved less, and is taken to round as much."""
+    return spread * (SAFETY * math.sqrt(unit(coarsest)))
+
+
+def error(f: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor, coarsest: torch.dtype) -> Tensor:
     """A bound [m, ...] on the rounding error of f(x); NaN where a shaken computation gives it."""
-    spread = (samples(f, x, scale) - f(x)).abs().amax(0)
-    return SAFETY * UNIT / MOVED * spread
+    return bound((samples(f, x, scale, coarsest) - f(x)).abs().amax(0), coarsest)
+
+
+def unseen(f: Callable[[Tensor], Tensor], x: Tensor, scale: Tensor) -> Tensor:
+    """A bound [m] on the rounding error of f(x), to numbers, by how rough f is: for what torch does
+    not compute. Third differences over 2^-20 of the scale are far below the rounding of anything
+    smooth in float64, and eight errors at most (Moré & Wild 2011, SIAM J. Sci. Comput. 33)."""
+    generator = torch.Generator().manual_seed(0)
+    along = scale * (2 * torch.rand(x.shape, generator=generator, dtype=torch.float64) - 1)
+    steps = torch.arange(-2.0, 4.0, dtype=torch.float64) * 2.0**-20
+    points = x + steps[:, None, None] * along
+    values = f(points.flatten(0, 1)).reshape(points.shape[:2])
+    # Where f ends there is nothing to be seen.
+    return values.diff(n=3, dim=0).abs().amax(0).nan_to_num(0.0, 0.0, 0.0) * SAFETY

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from thalweg.analysis.derivatives import Function, function, hessian, point
-from thalweg.optim.options import DECAY, Interval, check, number
+from thalweg.analysis.critical_point import critical_point
+from thalweg.analysis.derivatives import Function
+from thalweg.optim.options import DECAY, NON_NEGATIVE, Interval, check, number
 
 FINITE = Interval(-math.inf)
 POSITIVE = Interval(0.0, open_low=True)
@@ -41,6 +41,7 @@ class Stability:
 
     smallest: μ, the smallest eigenvalue, in units of the loss per squared unit of x.
     largest: λ, the largest eigenvalue.
+    slope: the gradient's norm at the point, if that is not a critical one; else 0.
 
     For a network they come from :func:`thalweg.analysis.extreme_eigenvalues`. Where μ is negative
     no rate is stable along its eigen-direction, which leads away; the limits here are those of the
@@ -49,10 +50,12 @@ class Stability:
 
     smallest: float
     largest: float
+    slope: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("smallest", "largest"):
             check(name, number(name, getattr(self, name)), FINITE)
+        check("slope", number("slope", self.slope), NON_NEGATIVE)
         if self.smallest > self.largest:
             raise ValueError(
                 f"smallest must be at most largest, {self.largest}, not {self.smallest}"
@@ -140,7 +143,12 @@ class Stability:
             raise ValueError(f"smallest must be above 0 for a best rate, not {self.smallest}")
 
     def __str__(self) -> str:
+        no_point = (
+            f"not a critical point: the gradient's norm is {self.slope:.3g}, "
+            "and what follows is of the quadratic with this Hessian"
+        )
         lines = [
+            *([no_point] if self.slope else []),
             f"eigenvalues from {self.smallest:.6g} to {self.largest:.6g}, "
             f"condition number {self.condition:.6g}",
             f"largest stable rate {self.largest_rate():.6g}; with momentum 0.9 "
@@ -166,18 +174,18 @@ def stability(f: Function | str, x: Any) -> Stability:
     Args:
         f: a landscape, a formula's text, or any function of a tensor [d], written in torch
             operations, to one number.
-        x: the point, d numbers; a minimum, for the rates to be those of a descent towards it.
+        x: the point, d numbers; a minimum, for the rates to be those of a descent towards it. In
+            print it is said if x is not even critical.
 
     Raises:
-        ValueError: x is no finite point [d], or the Hessian there is not finite.
+        ValueError: x is no finite point [d], or f has no finite value or no Hessian there.
+        TypeError: f is no function, or not made of torch operations in at least 32 bits.
     """
-    f = function(f)
-    x = point(x)
-    h = hessian(f, x)
-    if not h.isfinite().all():
-        raise ValueError(f"f must have a finite Hessian at x, not {h.tolist()}")
-    values = torch.linalg.eigvalsh((h + h.T) / 2)
-    return Stability(float(values[0]), float(values[-1]))
+    here = critical_point(f, x)
+    if here.verdict == "not differentiable":
+        raise ValueError(f"f must have a Hessian at x: {here.reason}")
+    slope = here.gradient_norm if here.verdict == "not critical" else 0.0
+    return Stability(float(here.eigenvalues[0]), float(here.eigenvalues[-1]), slope)
 
 
 def contraction(

@@ -13,6 +13,7 @@ from thalweg.analysis.batched import Box
 from thalweg.analysis.curvature_rules import prove
 from thalweg.analysis.derivatives import Function
 from thalweg.analysis.flow import Ends, Rest, flow
+from thalweg.analysis.precision import need_32_bits
 from thalweg.problems.landscapes import Landscape
 
 SAME = 1e-4  # distance up to which two ends are one minimum, in units of the box
@@ -32,8 +33,9 @@ class Minimum:
 
     x: tuple[float, ...]
     value: float
-    # "minimum": all curvatures are positive. "flat": one is zero, to a relative 1e-7, so that it
-    # may be one of many, such as a valley's floor. "cusp": no derivative.
+    # "minimum": all curvatures are positive. "flat": one is zero, to a relative 1e-7, or so small
+    # that rounding moves the minimum by 1e-5 of the box, so that it may be one of many, such as a
+    # valley's floor. "cusp": no derivative.
     kind: Literal["minimum", "flat", "cusp"]
     share: float  # of all starts, that lead to it: the size of its basin
     extent: float  # how far apart the ends were that are counted as it: the length of a flat set
@@ -111,7 +113,7 @@ def unimodality(
 
     Args:
         f: a landscape, a formula's text, or a function of a tensor [d] to one number, twice
-            differentiable but for kinks.
+            differentiable but for kinks, in at least 32 bits.
         domain: d pairs, lower and upper end for each variable; None: the landscape's own.
         starts: how many, at least 1, uniform in the box. Minima whose basins are small need many:
             see ``Unimodality.unseen``.
@@ -120,7 +122,7 @@ def unimodality(
     f, box = batched.function(f, domain)
     batched.whole("starts", starts)
     x0 = batched.uniform(box, starts, torch.Generator().manual_seed(seed))
-    ends = flow(batched.values(f), x0, box)
+    ends = flow(batched.values(f), x0, box, need_32_bits(batched.coarsest(f, box)))
     minima, labels = _minima(ends, box)
     proof = prove(f, box) if isinstance(f, Landscape) else ""
     moving = (ends.rest == Rest.MOVING) | (ends.rest == Rest.STUCK)
@@ -148,7 +150,8 @@ def basins(f: Function | str, domain: Any = None, resolution: int = 150) -> Basi
     x, y = (torch.linspace(*ends, resolution, dtype=torch.float64) for ends in box)
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     x0 = torch.stack([columns.flatten(), rows.flatten()], 1)
-    minima, labels = _minima(flow(batched.values(f), x0, box), box)
+    eps = need_32_bits(batched.coarsest(f, box))
+    minima, labels = _minima(flow(batched.values(f), x0, box, eps), box)
     return Basins(x, y, labels.reshape(resolution, resolution), minima)
 
 
@@ -164,9 +167,11 @@ def _minima(ends: Ends, box: Box) -> tuple[tuple[Minimum, ...], Tensor]:
     left = left[ends.values[left].argsort(stable=True)]
     groups: list[Tensor] = []
     while len(left):
-        mine = _of_one(
-            place[left], ends.values[left] / (ends.scale or 1.0), ends.rest[left] == Rest.FLAT
-        )
+        flat = ends.rest[left] == Rest.FLAT
+        mine = _of_one(place[left], ends.values[left] / (ends.scale or 1.0), flat)
+        if ends.coarse:  # neither places nor values tell flat ends apart
+            near = (place[left] - place[left[0]]).abs().amax(1) <= REACH
+            mine |= flat & (near | flat[0])
         groups.append(left[mine])
         left = left[~mine]
     labels = torch.full_like(ends.rest, -1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thalweg.analysis import batched, rounding
+from thalweg.analysis import batched, precision, rounding
 from thalweg.analysis.batched import Box
 
 Points = Callable[[Tensor], Tensor]  # made by batched.values
@@ -79,9 +79,10 @@ def along(x: Tensor, v: Tensor, box: Box) -> tuple[Tensor, Tensor, Tensor]:
     return ends[0], ends[1], x.new_full((len(ends[0]),), 0.5)
 
 
-def broken(f: Points, x1: Tensor, x2: Tensor, t: Tensor) -> Chord | None:
+def broken(f: Points, x1: Tensor, x2: Tensor, t: Tensor, coarsest: torch.dtype) -> Chord | None:
     """The chord that is left furthest, in units of its rounding error; None if none is. Raises
-    ValueError if f is not finite at one of the points."""
+    ValueError if f is not finite at one of the points. ``coarsest`` is the dtype f computes in."""
+    unit = precision.unit(coarsest)
 
     def excess(x1: Tensor, x2: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = t[:, None] * x1 + (1 - t[:, None]) * x2
@@ -93,7 +94,7 @@ def broken(f: Points, x1: Tensor, x2: Tensor, t: Tensor) -> Chord | None:
 
     with torch.no_grad():
         found, size, _ = excess(x1, x2, t)
-        usable = found.isfinite() & (found > 4 * rounding.UNIT * size)
+        usable = found.isfinite() & (found > 4 * unit * size)
         promising = torch.where(usable, found / size, -1.0).topk(min(CHECKED, len(t))).indices
         best = promising[usable[promising]]
         if not len(best):
@@ -102,8 +103,9 @@ def broken(f: Points, x1: Tensor, x2: Tensor, t: Tensor) -> Chord | None:
         found, size, x = excess(x1, x2, t)
         # The point between is rounded in units of the ends, not of itself.
         scale = torch.maximum(x1.abs(), x2.abs())
-        errors = rounding.error(f, torch.cat([x1, x2, x]), scale.repeat(3, 1)).chunk(3)
-        bound = sum(errors) + 4 * rounding.UNIT * size
+        points, scales = torch.cat([x1, x2, x]), scale.repeat(3, 1)
+        errors = rounding.error(f, points, scales, coarsest) + rounding.unseen(f, points, scales)
+        bound = errors.reshape(3, -1).sum(0) + 4 * unit * size
     ratio = torch.where(bound.isfinite(), found / bound, 0.0)
     i = int(ratio.argmax())
     if ratio[i] <= 1:
@@ -133,7 +135,7 @@ def bends(f: Points, box: Box, n: int, generator: torch.Generator) -> tuple[Tens
     return best_x, best_v
 
 
-def bent(f: Points, x: Tensor, v: Tensor, box: Box) -> Curvature | None:
+def bent(f: Points, x: Tensor, v: Tensor, box: Box, coarsest: torch.dtype) -> Curvature | None:
     """The direction of curvature below zero by most, in units of its rounding error."""
 
     def second(h: Tensor, v: Tensor) -> Tensor:
@@ -142,10 +144,14 @@ def bent(f: Points, x: Tensor, v: Tensor, box: Box) -> Curvature | None:
     def hessians(x: Tensor) -> Tensor:
         return batched.hessians(f, x)
 
+    fit = batched.room(len(box)) // rounding.SAMPLES
+    if not fit:
+        return None
+    x, v = x[:fit], v[:fit]
     width = torch.tensor([high - low for low, high in box], dtype=x.dtype)
     value = second(hessians(x), v)
-    shaken = second(rounding.samples(hessians, x, width), v)
-    bound = rounding.SAFETY * rounding.UNIT / rounding.MOVED * (shaken - value).abs().amax(0)
+    shaken = second(rounding.samples(hessians, x, width, coarsest), v)
+    bound = rounding.bound((shaken - value).abs().amax(0), coarsest)
     # Where a formula has two pieces that meet, autograd's value at the point may be nobody's: the
     # points around must agree.
     usable = (shaken.amax(0) < 0) & (value < -bound)
