@@ -114,7 +114,8 @@ class Actor:
 
         def closure():
             for p, g in given:
-                p.grad = g
+                if p.grad is not g:
+                    p.grad = g
             return 0.0
 
         try:
