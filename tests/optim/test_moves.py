@@ -12,7 +12,7 @@ import pytest
 from optim.moves.client import Client
 from optim.moves.faults import TABLE
 
-SEQUENCES = 200  # `python -m optim.moves.search 10000` for more
+SEQUENCES = 160  # `python -m optim.moves.search 10000` for more
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def test_fault(name, apart):
 
 
 def test_sequences_of_moves_at_random():
-    """Also against pages that end the process if they are touched."""
+    """Each third one again beside pages that end the process if they are touched."""
     path = os.pathsep.join(p for p in sys.path if p)
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-m", "optim.moves.search", str(SEQUENCES)],
