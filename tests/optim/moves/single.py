@@ -1,0 +1,419 @@
+"""Faults that are no sequence of moves on twins: functions that raise where a promise is broken."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import os
+import threading
+import time
+import warnings
+import weakref
+
+import torch
+
+from optim.moves.memory import home
+from thalweg import optim, schedules
+from thalweg.optim.registry import ALGORITHMS
+
+FAULTS = {}
+
+
+def fault(function):
+    FAULTS[function.__name__.replace("_", " ")] = function
+    return function
+
+
+def weights(*shapes):
+    torch.manual_seed(0)
+    return [torch.randn(s).requires_grad_() for s in shapes]
+
+
+def stepped(o, seed=0):
+    """A step with gradients that depend on the seed alone."""
+    torch.manual_seed(seed)
+    for group in o.param_groups:
+        for p in group["params"]:
+            p.grad = torch.randn(p.shape)
+    o.step()
+    return o
+
+
+def same(ours, theirs):
+    for p, q in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(p.detach(), q.detach())
+
+
+@fault
+def replaced_weights_are_freed():
+    for engine in ("auto", "plain"):
+        ps = weights((40, 40))
+        o = optim.AdamW(ps, engine=engine)
+        del ps
+        seen = []
+        for k in range(30):
+            stepped(o, k)
+            group = o.param_groups[0]
+            old = group["params"][0]
+            seen.append(weakref.ref(old))
+            group["params"][0] = new = old.detach().clone().requires_grad_()
+            o.state[new] = o.state.pop(old)
+            del old, new, group
+        stepped(o)
+        gc.collect()
+        alive = sum(r() is not None for r in seen)
+        assert alive <= 2, f"{engine}: {alive} of 30 replaced parameters are alive"
+
+
+@fault
+def replaced_data_is_freed():
+    for engine in ("auto", "plain"):
+        (p,) = weights((40, 40))
+        o = optim.AdamW([p], engine=engine)
+        seen = []
+        for k in range(30):
+            stepped(o, k)
+            storage = p.untyped_storage()
+            seen.append(weakref.ref(storage))
+            p.data = p.data.clone()
+            del storage
+        stepped(o)
+        gc.collect()
+        alive = sum(r() is not None for r in seen)
+        assert alive <= 2, f"{engine}: {alive} of 30 replaced storages are alive"
+
+
+@fault
+def state_is_freed_without_the_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        for name in ("muon", "soap", "adafactor", "adamw", "lamb", "sam", "schedule-free-adamw"):
+            for engine in ("auto", "plain"):
+                ps = weights((20, 30), (5,))
+                a = ALGORITHMS[name]
+                o = a.optimizer(ps, lr=a.lr, engine=engine, **a.options)
+                given = [torch.ones_like(p) for p in ps]
+
+                def closure(ps=ps, given=given):
+                    for p, g in zip(ps, given, strict=True):
+                        p.grad = g
+                    return 0.0
+
+                for _ in range(3):
+                    o.step(closure)
+                refs = [weakref.ref(p) for p in ps]
+                refs += [
+                    weakref.ref(v)
+                    for s in o.state.values()
+                    for v in s.values()
+                    if isinstance(v, torch.Tensor) and v.dim()
+                ]
+                del o, ps, given, closure, a
+                alive = sum(r() is not None for r in refs)
+                assert not alive, f"{name}, {engine}: {alive} of {len(refs)} tensors are alive"
+    finally:
+        gc.enable()
+
+
+@fault
+def one_rate_tensor_in_two_groups_under_schedules():
+    course = schedules.cosine(10), schedules.linear(1.0, 0.5, 10)
+    for cls in (optim.AdamW, torch.optim.AdamW):
+        found = []
+        for shared in (False, True):
+            ps = weights((3,), (4,))
+            lr = torch.tensor(0.1)
+            rates = (lr, lr) if shared else (lr.clone(), lr.clone())
+            o = cls(
+                [{"params": [p], "lr": r} for p, r in zip(ps, rates, strict=True)], foreach=False
+            )
+            scheduler = schedules.attach(o, list(course))
+            for k in range(4):
+                stepped(o, k)
+                scheduler.step()
+            found.append([float(g["lr"]) for g in o.param_groups])
+        assert found[0][0] != found[0][1]
+        assert found[0] == found[1], f"{cls.__module__}: rates {found[1]}, apart {found[0]}"
+
+
+@fault
+def one_list_of_groups_for_two_optimizers():
+    a, b = weights((3,), (4,))
+    groups = [{"params": [a]}, {"params": [b], "weight_decay": 0.5}]
+    before = copy.copy(groups[0]), copy.copy(groups[1])
+    first = optim.AdamW(groups, lr=0.5)
+    assert [set(g) for g in groups] == [set(g) for g in before], "the user's dicts are changed"
+    second = optim.AdamW(groups, lr=0.001, betas=(0.5, 0.6))
+    assert [g["lr"] for g in second.param_groups] == [0.001, 0.001]
+    assert second.param_groups[0]["betas"] == (0.5, 0.6)
+    first.param_groups[0]["lr"] = 7.0
+    assert second.param_groups[0]["lr"] == 0.001, "the optimizers share their groups"
+
+
+@fault
+def the_only_group_popped():
+    for engine in ("auto", "plain"):
+        (p,) = weights((4,))
+        o = stepped(optim.AdamW([p], engine=engine))
+        before = p.detach().clone()
+        o.param_groups.pop()
+        o.step()  # as torch does: nothing
+        assert torch.equal(p.detach(), before)
+
+
+@fault
+def group_by_hand_without_options():
+    for engine in ("auto", "plain"):
+        p, q = weights((4,), (5,))
+        o = stepped(optim.AdamW([p], engine=engine))
+        before = [x.detach().clone() for x in (p, q)]
+        o.param_groups.append({"params": [q]})
+        p.grad, q.grad = torch.ones(4), torch.ones(5)
+        try:
+            o.step()
+        except (KeyError, ValueError, TypeError, RuntimeError):
+            assert all(map(torch.equal, (p.detach(), q.detach()), before)), "written all the same"
+            assert float(o.state[p]["step"]) == 1
+        else:
+            raise AssertionError("a group without a rate was stepped")
+
+
+@fault
+def group_edits_by_hand_do_as_torch():
+    def pop(g, q):
+        g.pop(0)
+
+    def reverse(g, q):
+        g.reverse()
+
+    def move(g, q):
+        g[1]["params"].append(g[0]["params"].pop(0))
+
+    def swap(g, q):
+        g[0]["params"], g[1]["params"] = g[1]["params"], g[0]["params"]
+
+    def swap_one(g, q):
+        a, b = g[0]["params"], g[1]["params"]
+        a[0], b[0] = b[0], a[0]
+
+    def insert(g, q):
+        g.insert(0, {**g[0], "params": [q], "lr": 0.3})
+
+    def append(g, q):
+        g[0]["params"].append(q)
+
+    def empty(g, q):
+        g[0]["params"].clear()
+
+    def replace(g, q):
+        g[0]["params"] = [q, *g[0]["params"][1:]]
+
+    def replace_dicts(g, q):
+        g[:] = [dict(x) for x in g]
+
+    def rates(g, q):
+        for x, lr in zip(g, (0.2, 0.05), strict=True):
+            x["lr"] = lr
+
+    def exchange_rates(g, q):
+        g[0]["lr"], g[1]["lr"] = g[1]["lr"], g[0]["lr"]
+
+    def betas(g, q):
+        g[1]["betas"] = (0.5, 0.9)
+
+    def betas_in_place(g, q):
+        g[0]["betas"] = [0.9, 0.99]
+
+    def merge(g, q):
+        g[0]["params"] += g.pop()["params"]
+
+    def split(g, q):
+        g.append({**g[0], "params": [g[0]["params"].pop()], "lr": 0.2})
+
+    edits = (pop, reverse, move, swap, swap_one, insert, append, empty, replace, replace_dicts,
+             rates, exchange_rates, betas, betas_in_place, merge, split)  # fmt: skip
+    for edit in edits:
+        for named in (False, True):
+            ends = []
+            for make in (
+                lambda g: optim.AdamW(g),
+                lambda g: optim.AdamW(g, engine="plain"),
+                lambda g: torch.optim.AdamW(g, foreach=False),
+            ):
+                ps = weights((3,), (4, 2), (2,), (5,))
+                q = ps.pop()
+                given = [(f"p{i}", p) for i, p in enumerate(ps)] if named else ps
+                o = make([{"params": given[:2], "lr": 0.1}, {"params": given[2:], "lr": 0.4}])
+                every = [*ps, q]
+                for k in range(2):
+                    torch.manual_seed(k)
+                    for p in every:
+                        p.grad = torch.randn(p.shape)
+                    o.step()
+                edit(o.param_groups, q)
+                for k in range(2, 5):
+                    torch.manual_seed(k)
+                    for p in every:
+                        p.grad = torch.randn(p.shape)
+                    o.step()
+                ends.append(every)
+            for ours in ends[:2]:
+                try:
+                    same(ours, ends[2])
+                except AssertionError as e:
+                    raise AssertionError(f"{edit.__name__}, named={named}: {e}") from None
+
+
+@fault
+def duplicates_do_as_torch():
+    for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad"):
+        ends = []
+        for module, options in ((optim, {}), (optim, {"engine": "plain"}), (torch.optim, {})):
+            p, q = weights((3, 4), (5,))
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "optimizer contains a parameter group with dup")
+                o = getattr(module, name)([p, q, p], lr=0.1, foreach=options and None, **options) \
+                    if options else getattr(module, name)([p, q, p], lr=0.1)  # fmt: skip
+            for k in range(3):
+                torch.manual_seed(k)
+                p.grad, q.grad = torch.randn(3, 4), torch.randn(5)
+                o.step()
+            ends.append(([p, q], o.state[p].get("step")))
+        for ours, count in ends[:2]:
+            same(ours, ends[2][0])
+            assert count is None or float(count) == float(ends[2][1]), f"{name}: {count} steps"
+
+
+@fault
+def a_gradient_that_is_another_parameter():
+    """Whose value counts, before or after its step, is not said; but it is one of the two."""
+    for engine in ("auto", "plain"):
+        for name in ("adamw", "momentum", "lamb"):
+            a = ALGORITHMS[name]
+            for order in (0, 1):
+                found = []
+                for way in ("alias", "before", "after"):
+                    p, q = weights((4, 4), (4, 4))
+                    ps = [p, q] if order else [q, p]
+                    o = a.optimizer(ps, lr=0.1, engine=engine, **a.options)
+                    q.grad = torch.ones(4, 4)
+                    p.grad = q.detach() if way == "alias" else q.detach().clone()
+                    if way == "after":
+                        r = q.detach().clone().requires_grad_()
+                        r.grad = torch.ones(4, 4)
+                        a.optimizer([r], lr=0.1, engine="plain", **a.options).step()
+                        p.grad = r.detach()
+                    o.step()
+                    found.append(p.detach())
+                alias, *wanted = found
+                close = [torch.allclose(alias, w, rtol=1e-4, atol=1e-6) for w in wanted]
+                assert any(close), f"{engine}, {name}: neither before nor after"
+
+
+@fault
+def two_threads_count_every_step():
+    for engine in ("auto", "plain"):
+        for name in ("adamw", "lamb", "adafactor", "muon", "schedule-free-adamw"):
+            a = ALGORITHMS[name]
+            ps = [home(p).requires_grad_() for p in weights((64, 64), (70,), (40_001,))]
+            o = stepped(a.optimizer(ps, lr=1e-3, engine=engine, **a.options))
+            failures = []
+
+            def many(o=o, failures=failures):
+                try:
+                    for _ in range(25):
+                        o.step()
+                except Exception as e:
+                    failures.append(e)
+
+            ts = [threading.Thread(target=many) for _ in range(2)]
+            for t in ts:
+                t.start()
+            for t in ts:
+                t.join()
+            assert not failures, f"{engine}, {name}: {failures[0]!r}"
+            counts = [float(o.state[p]["step"]) for p in ps if "step" in o.state[p]]
+            assert all(n == 51 for n in counts), f"{engine}, {name}: {counts} steps, not 51"
+            assert all(bool(p.isfinite().all()) for p in ps)
+
+
+@fault
+def two_threads_make_the_first_step():
+    for name in ("adamw", "lamb"):
+        a = ALGORITHMS[name]
+        ps = weights((64, 64), (70,))
+        for p in ps:
+            p.grad = torch.ones_like(p)
+        o = a.optimizer(ps, lr=1e-3, **a.options)
+        failures = []
+
+        def one(o=o, failures=failures):
+            try:
+                o.step()
+            except Exception as e:
+                failures.append(e)
+
+        ts = [threading.Thread(target=one) for _ in range(4)]
+        for t in ts:
+            t.start()
+        for t in ts:
+            t.join()
+        assert not failures, f"{name}: {failures[0]!r}"
+        assert [float(o.state[p]["step"]) for p in ps] == [4.0, 4.0]
+
+
+@fault
+def a_fork_while_another_thread_compiles():
+    started = threading.Event()
+
+    def compiles():
+        for k in range(40):
+            (p,) = weights((5,))
+            p.grad = torch.ones(5)
+            o = optim.AdamW([p], state_dtype=(torch.float32, torch.bfloat16)[k % 2],
+                            maximize=k % 4 > 1, amsgrad=k % 8 > 3, cautious=k % 16 > 7,
+                            bounds=(None, 1.0) if k % 32 > 15 else None)  # fmt: skip
+            started.set()
+            o.step()
+
+    thread = threading.Thread(target=compiles)
+    thread.start()
+    started.wait()
+    for k in range(6):
+        pid = os.fork()
+        if pid == 0:
+            (p,) = weights((5,))
+            p.grad = torch.ones(5)
+            optim.NAdam([p], weight_decay=0.1 * k, maximize=k % 2 == 1).step()
+            os._exit(0)
+        late = time.monotonic() + 20.0
+        while time.monotonic() < late:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                assert status == 0, f"the child ends with {status}"
+                break
+            time.sleep(0.01)
+        else:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+            raise AssertionError("the child of a fork hangs")
+    thread.join()
+
+
+@fault
+def shared_step_counts_are_seen_by_others():
+    for engine in ("auto", "plain"):
+        (p,) = weights((5,))
+        o = stepped(optim.AdamW([p], engine=engine))
+        count = o.state[p]["step"] = torch.tensor(1.0).share_memory_()
+        pid = os.fork()
+        if pid == 0:
+            stepped(o, 1)
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        assert status == 0
+        assert float(count) == 2.0, f"{engine}: a step in another process is not seen"
+        stepped(o, 2)
+        assert o.state[p]["step"] is count
+        assert float(count) == 3.0
