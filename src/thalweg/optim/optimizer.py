@@ -22,6 +22,7 @@ from thalweg.engines.observed import observed, symbolic
 from thalweg.optim.choice import Choosing, batches
 from thalweg.optim.groups import Group
 from thalweg.optim.options import DEFAULTS, Common, unknown
+from thalweg.optim.sharded import divider, refuse
 from thalweg.rule.graph import Graph
 from thalweg.rule.rule import Values
 
@@ -32,11 +33,14 @@ class Optimizer(Choosing):
     """Base of every optimizer in ``thalweg.optim``: a :class:`torch.optim.Optimizer` whose step is
     a rule run by an engine."""
 
+    _divided_by: str | None = None  # who has given other parameters to other processes
+
     def __init__(self, params: Any, defaults: Group, common: Common) -> None:
         for name in common:
             if name not in DEFAULTS:
                 raise unknown(name, [*defaults, *DEFAULTS], type(self).__name__)
         self._forget()
+        self._divided_by = divider()
         super().__init__(params, {**defaults, **DEFAULTS, **common})
 
     def _forget(self) -> None:
@@ -62,6 +66,7 @@ class Optimizer(Choosing):
         try:
             self._check(group)
             self._agree()
+            refuse(self, group, self._divided_by)
             for p in group["params"]:
                 self._refuse(p, group)
         except Exception:
@@ -200,6 +205,7 @@ class Optimizer(Choosing):
         if not wanted:
             return True
         for group in self.param_groups:
+            refuse(self, group, self._divided_by)
             for p in group["params"]:
                 if p.grad is not None and symbolic(p.grad):
                     raise ValueError(
@@ -230,6 +236,8 @@ class Optimizer(Choosing):
             self._build(params)
 
     def _build(self, params: list[Tensor]) -> None:
+        for group in self.param_groups:
+            refuse(self, group, self._divided_by)
         self._sort_new()
         chosen = [
             (p, self._place[p], group, self._engine(p, group, self._values[self._place[p]]))

@@ -78,6 +78,9 @@ class _Climb(Optimizer):
             drive([b.run(self._values, 0) for b in self._way[2]])
 
 
+_Climb.__name__ = "SAM"  # to messages
+
+
 class SAM(Optimizer):
     """Take the gradient not where the weights are but at the worst point within a distance rho, and
     step with it from where they are. Minima that are sharp do not look like minima from there.
