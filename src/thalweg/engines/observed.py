@@ -45,6 +45,9 @@ def address(x: Tensor) -> int:
 @contextmanager
 def unobserved() -> Generator[None]:
     """A context for what is done on the host beside the step."""
+    if not observed():  # what follows would load torch.fx
+        yield
+        return
     jit: Any = torch._C  # what its types lack
     graph = jit._get_tracing_state()
     jit._set_tracing_state(None)

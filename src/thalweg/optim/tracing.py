@@ -26,8 +26,10 @@ class Opaque:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        own = cls.__qualname__ + "."
         for method in vars(cls).values():
-            if isinstance(method, FunctionType):
+            # Not a function from elsewhere that a class has as an attribute.
+            if isinstance(method, FunctionType) and method.__qualname__.startswith(own):
                 _hide(method)
 
 
