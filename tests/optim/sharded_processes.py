@@ -67,6 +67,22 @@ def replicated(m):
     return distribute_module(m, mesh, None, inside, lambda _, y, mesh: y.to_local())
 
 
+def partial(m):
+    """Whole parameters, whose gradients are sums over the processes that have not been taken."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor, Shard, distribute_module
+
+    def inside(_, inputs, mesh):
+        return tuple(DTensor.from_local(x, mesh, [Shard(0)]) for x in inputs)
+
+    def outside(_, y, mesh):
+        y = y.to_local()
+        y.register_hook(lambda g: g / 2)  # of two means
+        return y
+
+    return distribute_module(m, init_device_mesh("cpu", (2,)), None, inside, outside)
+
+
 def zero(cls):
     def make(params, **options):
         from torch.distributed.optim import ZeroRedundancyOptimizer
@@ -83,6 +99,7 @@ WRAPPED = {
     "ddp": ddp,
     "zero": ddp,
     "replicated": replicated,
+    "partial gradients": partial,
 }
 
 

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from thalweg import optim
 from thalweg.optim.registry import ALGORITHMS
 
 SUMS = ("adai", "lamb", "prodigy", "sam")  # over a tensor or over all of them
@@ -28,7 +30,11 @@ RIGHT = [
     *(("ddp", name, {}) for name in ("adamw", "sam", "lamb", "adai")),
     *(("ddp", "adamw", options) for options in (CLIPPED, CAUTIOUS, CHECKED)),
     *(("replicated", name, {}) for name in ("adamw", "lamb", "adai", "sam")),
-    *(("replicated", "adamw", options) for options in (CLIPPED, CAUTIOUS, CHECKED)),
+    *(
+        (kind, "adamw", options)
+        for kind in ("replicated", "partial gradients")
+        for options in (CLIPPED, CAUTIOUS, CHECKED)
+    ),
 ]
 # What must be raised, and what must be in the message.
 REFUSED = [
@@ -94,3 +100,24 @@ def test_options_that_come_later_are_refused_before_a_write(found, kind, name, o
         message, unchanged = answers[kind, name, repr(options)]
         assert next(iter(options)) in message
         assert unchanged
+
+
+class Here:
+    """What stands for a parameter of another worker, on that worker."""
+
+    def __init__(self, p):
+        self.p = p
+
+    def local_value(self):
+        return self.p
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_workers_of_torchs_distributed_optimizer_have_some_of_the_parameters():
+    from torch.distributed.optim.optimizer import _LocalOptimizer
+
+    here = [Here(torch.ones(3, requires_grad=True))]
+    assert _LocalOptimizer(optim.AdamW, here).optim.param_groups
+    with pytest.raises(ValueError, match=r"max_grad_norm=1.0 of AdamW .* DistributedOptimizer"):
+        _LocalOptimizer(optim.AdamW, here, max_grad_norm=1.0)
+    optim.AdamW([here[0].p], max_grad_norm=1.0)  # nobody's worker

@@ -283,4 +283,7 @@ def finite(g: Tensor) -> bool:
     values = real(g.coalesce().values() if g.is_sparse else g.detach())
     if values.numel() == 0:
         return True
-    return bool(torch.linalg.vector_norm(values, torch.inf).isfinite())
+    largest = torch.linalg.vector_norm(values, torch.inf)
+    if hasattr(largest, "full_tensor"):  # a DTensor, of which this process has a part
+        largest = largest.full_tensor()
+    return bool(largest.isfinite())
