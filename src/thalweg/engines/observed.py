@@ -40,6 +40,9 @@ def symbolic(x: Tensor) -> bool:
 @contextmanager
 def unobserved() -> Generator[None]:
     """A context for what is done on the host beside the step."""
+    if not observed():  # what follows would load torch.fx
+        yield
+        return
     jit: Any = torch._C  # what its types lack
     graph = jit._get_tracing_state()
     jit._set_tracing_state(None)

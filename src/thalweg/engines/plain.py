@@ -247,6 +247,8 @@ def _sum(x: Tensor) -> Any:
     """In double precision: a number, or a tensor where gradients flow through the step or where
     somebody must see what becomes of it."""
     total = x.sum(dtype=torch.float64)
+    if hasattr(total, "full_tensor"):  # a DTensor, whose number alone would be this process's part
+        total = total.full_tensor()
     return total if total.requires_grad or _context.symbolic else Number(total)
 
 

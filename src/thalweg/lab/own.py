@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from thalweg.lab.source import Sources, described, is_own, located, parts
-from thalweg.optim import Optimizer
+from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.own import from_rule
 from thalweg.optim.registry import OWN, Algorithm
 from thalweg.rule import Rule
@@ -32,7 +32,7 @@ def own(name: str, sources: Sources) -> Algorithm:
         raise ValueError(_neither(attribute, source.path))
     try:
         cls = from_rule(found) if isinstance(found, Rule) else found
-        if not issubclass(cls, Optimizer):
+        if not issubclass(cls, RuleOptimizer):
             raise ValueError(_neither(attribute, source.path))
     except TypeError as e:
         raise ValueError(str(e)) from None

@@ -71,3 +71,6 @@ def _unlike(kept: Any, p: Tensor) -> bool:
     if not isinstance(kept, Tensor) or missing(kept):
         return True
     return (kept.shape, kept.dtype, kept.device) != (p.shape, p.dtype, p.device)
+
+
+Climb.__name__ = "SAM"  # to messages

@@ -34,6 +34,7 @@ from thalweg.optim.given import check_group, check_params, plain_options
 from thalweg.optim.groups import Group
 from thalweg.optim.options import DEFAULTS, Common, unknown
 from thalweg.optim.plan import Plan, same
+from thalweg.optim.sharded import divider, refuse
 from thalweg.rule.rule import Values
 
 __all__ = [
@@ -50,12 +51,15 @@ class RuleOptimizer(Choosing):
     """Base of every optimizer in ``thalweg.optim``: a :class:`torch.optim.Optimizer` whose step is
     a rule run by an engine."""
 
+    _divided_by: str | None = None  # who has given other parameters to other processes
+
     def __init__(self, params: Any, defaults: Group, common: Common) -> None:
         for name in common:
             if name not in DEFAULTS:
                 raise unknown(name, [*defaults, *DEFAULTS], type(self).__name__)
         self._forget()
         params = check_params(params, type(self).__name__)
+        self._divided_by = divider()
         super().__init__(params, plain_options({**defaults, **DEFAULTS, **common}))
 
     def _forget(self) -> None:
@@ -85,6 +89,7 @@ class RuleOptimizer(Choosing):
         try:
             self._check(group)
             self._agree()
+            refuse(self, group, self._divided_by)
             for p in group["params"]:
                 self._refuse(p, group)
         except Exception:
@@ -225,6 +230,7 @@ class RuleOptimizer(Choosing):
         if not wanted:
             return True
         for group in self.param_groups:
+            refuse(self, group, self._divided_by)
             for p in group["params"]:
                 if p.grad is not None and symbolic(p.grad):
                     raise ValueError(
@@ -248,6 +254,8 @@ class RuleOptimizer(Choosing):
 
     def _build(self, plan: Plan) -> None:
         """Look at all that a step will touch; then allocate what is missing, and make batches."""
+        for group in plan.groups:
+            refuse(self, group, self._divided_by)
         chosen = []
         times: dict[int, int] = {}  # how often each parameter has come already
         for p, group, place in plan.entries():
@@ -311,4 +319,7 @@ def finite(g: Tensor) -> bool:
     values = real(g.coalesce().values() if g.is_sparse else g.detach())
     if values.numel() == 0:
         return True
-    return bool(torch.linalg.vector_norm(values, torch.inf).isfinite())
+    largest = torch.linalg.vector_norm(values, torch.inf)
+    if hasattr(largest, "full_tensor"):  # a DTensor, of which this process has a part
+        largest = largest.full_tensor()
+    return bool(largest.isfinite())

@@ -1,11 +1,8 @@
-"""Who looks over an optimizer's shoulder: torch.compile, and modes that watch torch's operations.
+"""torch.compile does not trace into an optimizer.
 
-torch.compile must not trace into an optimizer: it would record the addresses of arrays that it made
-up for the trace, with which a kernel writes anywhere. To it, every method is one opaque call, as
-after ``torch.compiler.disable``, which would load all of torch.compile and cost a wrapper per call.
-
-A kernel writes behind the back of whoever records, counts or fakes torch's operations. While
-somebody does, the plain engine makes the step, which consists of such operations.
+It would record the addresses of arrays that it made up for the trace, with which a kernel writes
+anywhere. To it, every method is one opaque call, as after ``torch.compiler.disable``, which would
+load all of torch.compile and cost a wrapper per call.
 """
 
 from __future__ import annotations
@@ -26,8 +23,10 @@ class Opaque:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        own = cls.__qualname__ + "."
         for method in vars(cls).values():
-            if isinstance(method, FunctionType):
+            # Not a function from elsewhere that a class has as an attribute.
+            if isinstance(method, FunctionType) and method.__qualname__.startswith(own):
                 _hide(method)
 
 
