@@ -342,6 +342,17 @@ def test_a_gradient_that_is_nan_is_no_reason_to_raise():
     assert convexity(landscape("peano")).holds is False
 
 
+def test_too_many_variables_for_second_derivatives():
+    with pytest.raises(ValueError, match="domain must have at most 5000 variables"):
+        convexity(lambda x: x.sum(), ((-1.0, 1.0),) * 100_000)
+
+
+@pytest.mark.parametrize("f", [lambda x: (x > 0).sum(), lambda x: x.sum() * 1j])
+def test_values_that_are_no_floating_numbers(f):
+    with pytest.raises(TypeError, match="f must give a real number of a floating dtype"):
+        convexity(f, UNIT)
+
+
 def test_few_tries_are_all_that_is_made_and_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
     assert convexity(lambda x: x.square().sum(), UNIT, 1).verdict.endswith("in 1 tries")

@@ -296,3 +296,28 @@ def test_refusals(loss, parameters, options, error, says):
 def test_vectors_must_fit():
     with pytest.raises(ValueError, match="vector must have the parameters' shapes"):
         hessian_vector_product(W.sum, [W], [torch.ones(2)])
+
+
+def coarse(w, dtype):
+    return (w.to(dtype) ** 2).sum().float()
+
+
+def autocast(w, dtype):
+    with torch.autocast("cpu", dtype=dtype):
+        return (torch.eye(3) @ w).float().square().sum()
+
+
+@pytest.mark.parametrize("loss", [coarse, autocast])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_bounds_know_what_is_computed_in_16_bits(loss, dtype):
+    w = torch.tensor([1.0, 0.3, -0.7], requires_grad=True)
+    found = extreme_eigenvalues(lambda: loss(w, dtype), [w])
+    assert ((found.values - 2).abs() <= found.bounds).all()
+    assert (found.bounds > torch.finfo(dtype).eps).all()
+
+
+@pytest.mark.parametrize("loss", [lambda w: (w > 0).sum(), lambda w: (w * 1j).sum()])
+def test_losses_that_are_no_floating_numbers(loss):
+    w = torch.ones(3, requires_grad=True)
+    with pytest.raises(TypeError, match="loss must be a real number of a floating dtype"):
+        extreme_eigenvalues(lambda: loss(w), [w])

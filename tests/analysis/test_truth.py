@@ -71,7 +71,7 @@ def kind(eigenvalues) -> set[str]:
     return {"minimum" if up else "maximum", "degenerate"}
 
 
-SEEDS = range(60)
+SEEDS = [*range(60), 1299]
 
 
 @pytest.mark.parametrize("part", range(4))

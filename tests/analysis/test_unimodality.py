@@ -195,6 +195,30 @@ def test_16_bits_have_no_minima_that_are_not_rounding(call):
         call(lambda x: x.half().square().sum().double(), ((-1.0, 2.0),) * 2)
 
 
+@pytest.mark.parametrize("call", [basins, unimodality])
+@pytest.mark.parametrize(
+    ("f", "error", "says"),
+    [
+        # Their gradient would be taken for zero, and every start for a minimum.
+        (lambda x: x.detach().square().sum(), TypeError, "computed from its argument by torch"),
+        (lambda x: torch.as_tensor(x.detach().numpy().sum()), TypeError, "computed from its arg"),
+        (lambda x: x.sum() * math.nan, ValueError, "f is nan at"),
+        (lambda x: x, ValueError, "f must give one number at a point"),
+        (lambda x: (x > 0).sum(), TypeError, "a floating dtype, not torch.int64"),
+    ],
+)
+def test_what_has_no_gradient_flow(call, f, error, says):
+    with pytest.raises(error, match=says):
+        call(f, ((-1.0, 2.0),) * 2)
+
+
+def test_what_does_not_fit_into_memory():
+    with pytest.raises(ValueError, match="starts must be smaller than 200"):
+        unimodality(lambda x: x.sum(), ((-1.0, 2.0),) * 3000)
+    with pytest.raises(ValueError, match="resolution must be smaller than 20000"):
+        basins("x^2 + y^2", resolution=20_000)
+
+
 def test_functions_of_ones_own_and_more_dimensions():
     found = unimodality(lambda x: (x**4 - x**2 + 0.1 * x).sum(), ((-2, 2),) * 3, 300)
     assert len(found.minima) == 8

@@ -179,6 +179,28 @@ def test_a_basin_map_names_values_and_shares():
     assert sum(shares) == pytest.approx(100, abs=2)
 
 
+def pixels(figure, x, y):
+    """What is painted at points of the axes, as numbers from 0 to 1, [n, 3]."""
+    figure.canvas.draw()
+    image = np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255
+    column, row = figure.axes[0].transData.transform(np.stack([x, y], 1)).T.round().astype(int)
+    return image[len(image) - 1 - row, column]
+
+
+def test_no_white_spot_is_where_four_basins_meet():
+    figure = basin_map(LANDSCAPES["himmelblau"])
+    x, y = (
+        a.flatten() for a in np.meshgrid(np.linspace(-0.6, 0.1, 15), np.linspace(-0.8, -0.3, 15))
+    )
+    assert not (pixels(figure, x, y) > 0.99).all(1).any()
+
+
+def test_without_minima_levels_are_still_seen():
+    figure = basin_map(parse("x^2 - y^2"))
+    x = np.linspace(-4, 4, 2000)
+    assert (pixels(figure, x, np.full_like(x, 2.0)) < 0.7).all(1).sum() >= 4
+
+
 @pytest.mark.parametrize("name", ["rastrigin", "himmelblau"])
 def test_neighbouring_basins_have_different_tints(name):
     labels = basins(LANDSCAPES[name], resolution=60).labels.numpy()

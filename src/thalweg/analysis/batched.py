@@ -105,6 +105,15 @@ def resolution(f: Function, x: Tensor) -> float:
     return precision.need_32_bits(dtype)
 
 
+def need_gradient(f: Function, box: Box) -> None:
+    """Raise TypeError if f is not made of torch operations, as seen at a few points of the box."""
+    if not isinstance(f, Landscape):
+        x = uniform(box, LOOKS, torch.Generator().manual_seed(0)).requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            if not values(f)(x).requires_grad:
+                raise TypeError("f must give a tensor computed from its argument by torch")
+
+
 def values(f: Function) -> Callable[[Tensor], Tensor]:
     """``f`` as a function of points [m, d] to numbers [m] in float64: as it is for a landscape,
     else by ``torch.vmap``, or, where that cannot be (a Python ``if``), one by one."""

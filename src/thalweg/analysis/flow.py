@@ -102,6 +102,8 @@ class _Flows:
         self.width = self.high - self.low
         self.value, self.g = batched.gradients(f, x)
         alive = self.value.isfinite() & self.g.isfinite().all(1)
+        if not self.value.isfinite().any():
+            batched.need_finite(x, self.value)
         self.rest = torch.where(alive, int(Rest.MOVING), int(Rest.LEFT))
         self.h = LONGEST / (self.lengths(self.g) + 1e-300)
         self.random = torch.Generator().manual_seed(0)

@@ -35,10 +35,13 @@ class Hessian:
             value: Any = loss()
             if not isinstance(value, Tensor) or value.numel() != 1:
                 raise TypeError(f"loss must give a tensor with one number, not {value!r}")
+            if not value.is_floating_point():
+                raise TypeError(f"loss must be a real number of a floating dtype, not {value!r}")
             if not value.isfinite():
                 raise ValueError(f"loss must be finite, not {value.item()}")
             if not value.requires_grad:
                 raise ValueError("loss must depend on the parameters by torch operations")
+            self.eps = max([self.eps, *(torch.finfo(d).eps for d in _dtypes(value))])
             gradients = torch.autograd.grad(
                 value.reshape(()), self.parameters, create_graph=True, materialize_grads=True
             )
@@ -62,6 +65,18 @@ class Hessian:
         """A vector [n] as tensors of the parameters' shapes and dtypes."""
         parts = torch.split(vector, [p.numel() for p in self.parameters])
         return [v.view(p.shape).to(p.dtype) for v, p in zip(parts, self.parameters, strict=True)]
+
+
+def _dtypes(value: Tensor) -> set[torch.dtype]:
+    """The floating dtypes of what a value has been computed from, with autocast's."""
+    found, seen, waiting = {value.dtype}, set(), [value.grad_fn]
+    while waiting:
+        node: Any = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            found |= {m.dtype for m in node._input_metadata if m is not None}
+            waiting += [before for before, _ in node.next_functions]
+    return {d for d in found if d.is_floating_point}
 
 
 def hessian_vector_product(

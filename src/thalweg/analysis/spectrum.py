@@ -83,10 +83,10 @@ def extreme_eigenvalues(
         value = y'Hy        bound = |H y - value y| + 64 eps max |value|
 
     In exact arithmetic some eigenvalue of a symmetric H lies within the first term, whatever y is;
-    the second allows for the rounding of the product, eps being that of the coarsest parameter. It
-    was generous wherever it was measured but for saturated cross-entropies, whose probabilities of
-    almost 1 cancel: 240 eps at a loss of 3e-5 in float32, where a copy in float64 is in place. What
-    autocast rounds it does not know of.
+    the second allows for the rounding of the product, eps being that of the coarsest dtype among
+    parameters and what is computed from them, autocast's too. It was generous wherever it was
+    measured but for saturated cross-entropies, whose probabilities of almost 1 cancel: 240 eps at a
+    loss of 3e-5 in float32, where a copy in float64 is in place.
     That the eigenvalue is the outermost, or the second or third from outside, no such bound can
     say: of a cluster narrower than the tolerance any one may have been found. A random start makes
     it improbable that the outermost is missed by much. After k steps from each vector it is by

@@ -118,9 +118,15 @@ def unimodality(
         starts: how many, at least 1, uniform in the box. Minima whose basins are small need many:
             see ``Unimodality.unseen``.
         seed: of the starts. No global generator is touched.
+
+    Raises:
+        ValueError: f is finite at none of the starts.
+        TypeError: f is not made of torch operations, or computes in 16 bits.
     """
     f, box = batched.function(f, domain)
+    batched.need_gradient(f, box)
     batched.whole("starts", starts)
+    _check_fit("starts", starts, starts, len(box))
     x0 = batched.uniform(box, starts, torch.Generator().manual_seed(seed))
     ends = flow(batched.values(f), x0, box, need_32_bits(batched.coarsest(f, box)))
     minima, labels = _minima(ends, box)
@@ -144,15 +150,25 @@ def basins(f: Function | str, domain: Any = None, resolution: int = 150) -> Basi
         ValueError: the box has another dimension than two.
     """
     f, box = batched.function(f, domain)
+    batched.need_gradient(f, box)
     batched.whole("resolution", resolution)
     if len(box) != 2:
         raise ValueError(f"domain must have two variables for a map, not {len(box)}")
+    _check_fit("resolution", resolution, resolution**2, 2)
     x, y = (torch.linspace(*ends, resolution, dtype=torch.float64) for ends in box)
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     x0 = torch.stack([columns.flatten(), rows.flatten()], 1)
     eps = need_32_bits(batched.coarsest(f, box))
     minima, labels = _minima(flow(batched.values(f), x0, box, eps), box)
     return Basins(x, y, labels.reshape(resolution, resolution), minima)
+
+
+def _check_fit(name: str, value: int, points: int, dim: int) -> None:
+    if points > batched.room(dim):
+        raise ValueError(
+            f"{name} must be smaller than {value}: {points} points with their second derivatives "
+            "do not fit into memory"
+        )
 
 
 def _minima(ends: Ends, box: Box) -> tuple[tuple[Minimum, ...], Tensor]:
@@ -171,7 +187,7 @@ def _minima(ends: Ends, box: Box) -> tuple[tuple[Minimum, ...], Tensor]:
         mine = _of_one(place[left], ends.values[left] / (ends.scale or 1.0), flat)
         if ends.coarse:  # neither places nor values tell flat ends apart
             near = (place[left] - place[left[0]]).abs().amax(1) <= REACH
-            mine |= flat & (near | flat[0])
+            mine |= flat & (near | flat[0]) | near & flat[0]
         groups.append(left[mine])
         left = left[~mine]
     labels = torch.full_like(ends.rest, -1)

@@ -48,14 +48,19 @@ def basin_map(f: Landscape) -> Figure:
 def _tint(axes: Axes, ground: Ground, found: Basins) -> None:
     """A tint for each basin, lines between them, and the landscape's levels in white."""
     outline(axes, ground)
-    for i, tint in enumerate(_tints(found.labels.numpy())):
-        own = _smooth((found.labels == i).numpy().astype(float))
-        axes.contourf(found.x, found.y, own, [0.5, 1.5], colors=[tint], zorder=0)
-        axes.contour(found.x, found.y, own, [0.5], colors=FAINT, linewidths=1.2, zorder=1.5)
+    labels = found.labels.numpy()
+    shares = [_smooth((labels == i).astype(float)) for i in range(-1, len(found.minima))]
+    for i, tint in enumerate(_tints(labels)):
+        # Where three or more meet, none has half of what is around: the largest share decides.
+        others = np.max([*shares[: i + 1], *shares[i + 2 :]], axis=0)
+        ahead = shares[i + 1] - others
+        axes.contourf(found.x, found.y, ahead, [0.0, 1.5], colors=[tint], zorder=0)
+        axes.contour(found.x, found.y, ahead, [0.0], colors=FAINT, linewidths=1.2, zorder=1.5)
     height = np.ma.masked_invalid(ground.height(ground.z))
     levels = np.linspace(0, 1, LEVELS)
+    ink = "white" if found.minima else FAINT  # on tints, or on paper
     axes.contour(
-        ground.x, ground.y, height, levels, colors="white", linewidths=0.7, alpha=0.9, zorder=1
+        ground.x, ground.y, height, levels, colors=ink, linewidths=0.7, alpha=0.9, zorder=1
     )
 
 
