@@ -124,12 +124,12 @@ def _check(
     for p in tensors:
         if not part.refused(_graph(optimizer, p, group)):
             continue
-        if part.refused(_graph(optimizer, p, {**group, **_OFF})):
+        if part.refused(_graph(optimizer, p, group | _OFF)):
             needs = "its rule takes more than single elements"
             raise ValueError(
                 f"{type(optimizer).__name__} cannot step {name}: {part.what}, and {needs}; {_ELSE}"
             )
-        clips = part.refused(_graph(optimizer, p, {**group, "cautious": False}))
+        clips = part.refused(_graph(optimizer, p, group | {"cautious": False}))
         option = "max_grad_norm" if clips else "cautious"
         instead = f"max_grad_norm=None and call {part.clip} before step()" if clips else "False"
         raise ValueError(
