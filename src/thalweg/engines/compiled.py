@@ -55,7 +55,7 @@ class CompiledBatch:
 
     def __init__(self, work: Work, slots: Sequence[Slot]) -> None:
         self.work, self.slots = work, slots
-        self.steps = torch.zeros(len(slots), dtype=torch.float64)
+        self.steps = torch.zeros(len(slots), dtype=torch.float64, device="cpu")
         for i, s in enumerate(slots):
             self.steps[i] = float(s.state["step"]) if "step" in s.state else float(not s.fresh)
             if "step" in s.state:

@@ -115,7 +115,7 @@ class FusedBatch:
         self.bases[0] = self.pointers
         for k in range(len(keys)):
             self.bases[2 + k] = list(map(_pointer, self.states[k :: len(keys)]))
-        self.steps = torch.zeros(len(slots), dtype=torch.float64)
+        self.steps = torch.zeros(len(slots), dtype=torch.float64, device="cpu")
         for i, s in enumerate(slots):
             self.steps[i] = float(s.state["step"]) if "step" in s.state else float(not s.fresh)
             if "step" in s.state:
@@ -123,7 +123,8 @@ class FusedBatch:
         self.column = {name: i for i, name in enumerate(self.kernel.columns)}
         scalars = work.scalar_keys
         self.hyperparameters = [n for n in self.column if " " not in n and n not in scalars]
-        cells = torch.zeros(max(1, len(self.column)), len(slots), dtype=torch.float64)
+        shape = max(1, len(self.column)), len(slots)
+        cells = torch.zeros(shape, dtype=torch.float64, device="cpu")
         for name, key in scalars.items():
             for cell, slot in zip(cells[self.column[name]], slots, strict=True):
                 cell.fill_(float(slot.state[key]))
