@@ -157,6 +157,19 @@ def late(kind, rank, **options):
     return "", False
 
 
+def unseen(kind, rank):
+    """Whether both processes see a NaN that one of them has."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+    mesh, bad = init_device_mesh("cpu", (2,)), torch.ones(4)
+    bad[3] = torch.nan
+    p = nn.Parameter(distribute_tensor(torch.ones(4), mesh, [Replicate()]))
+    o = optim.AdamW([p], check_finite=True)
+    p.grad = distribute_tensor(bad, mesh, [Shard(0)])
+    o.step()
+
+
 def main(rank, path, found):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
@@ -168,6 +181,8 @@ def main(rank, path, found):
         try:
             if name == "late":
                 answers[key] = late(kind, rank, **options)
+            elif name == "unseen":
+                answers[key] = unseen(kind, rank)
             else:
                 answers[key] = run(kind, name, rank, options)
         except Exception as e:

@@ -51,6 +51,7 @@ REFUSED = [
     *((kind, "adamw", CHECKED, "check_finite=True") for kind in ("fsdp2", *FSDP1, "zero")),
     ("zero", "adamw", CLIPPED, "clip_grad_norm_"),
     *(("replicated", name, {}, "elementwise one") for name in SHAPED),
+    ("a NaN that one process has", "unseen", {}, "NaN"),
 ]
 LATE = [
     (kind, "late", options)

@@ -116,7 +116,7 @@ def _what(dtype: torch.dtype, dim: int) -> tuple[int, ...]:
     """What torch says of a tensor on the CPU, in its own numbers, down to how many sides it has."""
     from thalweg.engines.kernel.memory import Want
 
-    x = Watch([torch.empty((0,) * dim, dtype=dtype)]).quick
+    x = Watch([torch.empty((0,) * dim, dtype=dtype, device="cpu")]).quick
     assert x is not None
     return tuple(x.found[: Want.DIM + 1].tolist())
 

@@ -319,7 +319,6 @@ def finite(g: Tensor) -> bool:
     values = real(g.coalesce().values() if g.is_sparse else g.detach())
     if values.numel() == 0:
         return True
-    largest = torch.linalg.vector_norm(values, torch.inf)
-    if hasattr(largest, "full_tensor"):  # a DTensor, of which this process has a part
-        largest = largest.full_tensor()
-    return bool(largest.isfinite())
+    if hasattr(values, "full_tensor"):  # a DTensor: a maximum over processes may lose NaN
+        values = values.full_tensor()
+    return bool(torch.linalg.vector_norm(values, torch.inf).isfinite())

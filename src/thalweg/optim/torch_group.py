@@ -51,7 +51,10 @@ class TorchGroup(dict[str, Any]):
         return {name: self[name] for name in sorted(self.beyond) if name in self}
 
     def copy(self) -> TorchGroup:
-        return TorchGroup({**self, **self.unlisted()}, self.beyond)
+        return self | {}
+
+    def __or__(self, other: Mapping[str, Any]) -> TorchGroup:  # type: ignore[override]
+        return TorchGroup({**self, **self.unlisted(), **other}, self.beyond)
 
     def __repr__(self) -> str:
         return repr({**self, **self.unlisted()})

@@ -25,6 +25,7 @@ from llvmlite import ir
 
 from thalweg.engines.kernel import machine
 from thalweg.engines.kernel.expressions import DOUBLE, FLOAT, I32, I64
+from thalweg.engines.observed import unobserved
 
 BLOCK = I64.as_pointer()
 # In the order in which they may be asked: the later ones make sense only for the earlier's answers.
@@ -124,7 +125,8 @@ def _getters() -> dict[str, int] | None:
 def _payload(library: Any) -> int | None:
     """How many bytes into a tensor's Python object its C++ half is found: told by looking for it in
     one whose C++ half is known."""
-    x = torch.empty(1)
+    with unobserved():
+        x = torch.empty(1, device="cpu")
     api = ctypes.pythonapi
     api.PyCapsule_GetPointer.restype = ctypes.c_void_p
     api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
