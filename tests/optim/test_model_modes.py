@@ -64,6 +64,28 @@ def test_a_mode_that_is_set_by_the_flag_is_followed_before_the_weights_are_used(
     assert not o.training
 
 
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_mode_that_is_set_by_the_flag_is_followed_before_a_closure_is_called(watched):
+    net, o = trained()
+    other, same = trained(follows=False)
+    if watched:
+        o.register_step_pre_hook(lambda *_: None)
+
+    def closure(net, o):
+        o.zero_grad()
+        loss = net.loss(torch.ones(2, 3))
+        loss.backward()
+        return loss
+
+    net.eval()
+    flags(net, True)
+    with pytest.raises(RuntimeError, match="hold the averaged weights"):
+        o.step()  # on gradients that were taken there
+    o.step(lambda: closure(net, o))
+    same.step(lambda: closure(other, same))
+    assert_same(contents(same), contents(o))
+
+
 def test_what_the_optimizer_is_told_itself_counts():
     net, o = trained()
     x = torch.randn(5, 3)

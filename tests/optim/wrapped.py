@@ -4,13 +4,14 @@ from __future__ import annotations
 
 
 def wrapped(optimizer):
-    """An object of the optimizer's class that has a copy of its attributes, and whose step is the
-    optimizer's, with a closure in any case."""
+    """An object of the optimizer's class that reads its attributes but keeps what is set on it, and
+    whose step is the optimizer's, with a closure in any case."""
 
     class Wrapper(type(optimizer)):
+        def __getattr__(self, name):
+            return getattr(optimizer, name)
+
         def step(self, closure=None):
             return optimizer.step(closure or (lambda: None))
 
-    made = object.__new__(Wrapper)
-    vars(made).update({k: x for k, x in vars(optimizer).items() if k != "step"})
-    return made
+    return object.__new__(Wrapper)

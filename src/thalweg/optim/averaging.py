@@ -122,7 +122,9 @@ class AveragingOptimizer(Moving):
 
     # ---- what the base class asks for
 
-    def _may_step(self) -> None:
+    def _may_step(self, evaluates: bool) -> None:
+        if evaluates and self._followers is not None:
+            self._followers.look()
         if not self.training:
             raise RuntimeError(
                 "the parameters hold the averaged weights, from which no step can be made: call "

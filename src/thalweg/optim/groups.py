@@ -38,19 +38,19 @@ class Groups(Opaque, torch.optim.Optimizer):
     boundless: ClassVar[str] = "its steps know nothing of bounds"
     # What else this one cannot do, "complex" parameters or steps that are "differentiable": why.
     cannot: ClassVar[Mapping[str, str]] = {}
+    _made: weakref.ref[Self]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         del args, kwargs
         made = super().__new__(cls)
-        made._made = weakref.ref(made)  # type: ignore[attr-defined]
+        made._made = weakref.ref(made)
         return made
 
     @property
     def _original(self) -> Self:
         """The optimizer itself, also for the wrapper of a trainer (Lightning's) that has its class
-        and a copy of its attributes: what the wrapper changed, the optimizer would not know."""
-        made: Self | None = vars(self)["_made"]()
-        return self if made is None else made
+        and reads its attributes: what is set on the wrapper, the optimizer would not know."""
+        return self._made() or self
 
     def _check(self, group: Group) -> None:
         """Raise for options of a group that are out of range or contradict each other."""

@@ -2,7 +2,7 @@
 
 The model's own ``train``, which ``eval`` calls too, is shadowed by an attribute of that one module.
 Trainers that set the flag ``training`` alone (Lightning, after validation) are noticed when one of
-the modules with parameters is next run, before its parameters are used.
+the modules with parameters is next run, before its parameters are used, and before a closure is.
 Nobody is kept alive by it: model and optimizers know each other weakly. Copies (``deepcopy``,
 ``pickle``) of a model and its optimizers made together belong together; a copy of one of them alone
 follows nobody and is followed by nobody.
@@ -27,6 +27,14 @@ class Follower(Protocol):
 
 class Followers(weakref.WeakSet[Any]):
     """Who follows a model. A copy is empty: copied followers join it again."""
+
+    leader: weakref.ref[_Train] | None = None
+
+    def look(self) -> None:
+        """Follow a mode of the model that has been set without a call."""
+        train = self.leader() if self.leader else None
+        if train is not None:
+            train.look()
 
     def __reduce__(self) -> Any:
         return Followers, ()
@@ -76,6 +84,7 @@ class _Train:
 
     def __setstate__(self, state: tuple[nn.Module, Followers]) -> None:
         self.model, self.followers = weakref.ref(state[0]), state[1]
+        self.followers.leader = weakref.ref(self)
         self.seen, self.watching = True, False
 
 

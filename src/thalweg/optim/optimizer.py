@@ -183,7 +183,7 @@ class RuleOptimizer(Choosing):
         return self._step(closure)
 
     def _step(self, closure: Callable[[], float] | None = None) -> float | None:
-        self._may_step()
+        self._may_step(closure is not None)
         loss = None
         if closure is not None:
             with torch.enable_grad(), self.ahead():
@@ -203,8 +203,8 @@ class RuleOptimizer(Choosing):
         closure must be given to ``step``."""
         return (self,)
 
-    def _may_step(self) -> None:
-        """Raise where a step would be a mistake, before the closure is called."""
+    def _may_step(self, evaluates: bool) -> None:
+        """Raise where a step would be a mistake, before the closure is called, if there is one."""
 
     def ahead(self) -> AbstractContextManager[None]:
         """A context in which the parameters are where the gradient is to be taken; behind it they

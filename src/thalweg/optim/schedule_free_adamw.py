@@ -71,7 +71,8 @@ class ScheduleFreeAdamW(ScheduleFree):
         weight_lr_power: z weigh by this power of the rate, at least 0; 0: not by the rate.
         averaging: which rate z weigh by: ``"lr_max"``, the largest so far, or ``"lr"``, the step's
             own. They differ once the rate falls.
-        model: a module whose ``train()`` and ``eval()`` shall switch the parameters too.
+        model: a module whose ``train()`` and ``eval()`` shall switch the parameters too; its flag
+            ``training`` is looked at before its parts are run, and before a closure is.
 
     State: ``step``; ``z`` and ``exp_avg_sq`` (v), of the parameter's shape; ``weight_sum`` and
     ``lr_max``, one number each. While the parameters are x also ``y``, so that the way back is

@@ -17,7 +17,7 @@ from thalweg.optim.given import plain_options
 from thalweg.optim.groups import Group, Groups
 from thalweg.optim.memory import Memory
 from thalweg.optim.options import EXECUTION
-from thalweg.optim.torch_group import TorchGroup, beyond_torch
+from thalweg.optim.torch_group import TorchGroup, beyond_torch, everything
 from thalweg.rule.graph import Graph
 from thalweg.rule.rule import Values
 
@@ -119,6 +119,14 @@ class Stateful(Groups):
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
             self.param_groups[i] = self._as_torchs(group)
+
+    def __repr__(self) -> str:  # torch's shows what a group lists
+        text = f"{type(self).__name__} ("
+        for i, group in enumerate(self.param_groups):
+            options = {k: x for k, x in everything(group).items() if k != "params"}
+            text += f"\nParameter Group {i}\n"
+            text += "".join(f"    {name}: {options[name]}\n" for name in sorted(options))
+        return text + ")"
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds. Options that torch's class of the same name does not have stand

@@ -54,13 +54,18 @@ class TorchGroup(dict[str, Any]):
         return self | {}
 
     def __or__(self, other: Mapping[str, Any]) -> TorchGroup:  # type: ignore[override]
-        return TorchGroup({**self, **self.unlisted(), **other}, self.beyond)
+        return TorchGroup({**everything(self), **other}, self.beyond)
 
     def __repr__(self) -> str:
-        return repr({**self, **self.unlisted()})
+        return repr(everything(self))
 
     def __reduce__(self) -> Any:
-        return TorchGroup, ({**self, **self.unlisted()}, self.beyond)
+        return TorchGroup, (everything(self), self.beyond)
+
+
+def everything(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's options, those that are not listed too."""
+    return {**group, **(group.unlisted() if isinstance(group, TorchGroup) else {})}
 
 
 def beyond_torch(cls: type, group: Mapping[str, Any]) -> frozenset[str]:
