@@ -106,13 +106,17 @@ class FusedBatch:
         self.states = [s.state[k] for s in slots for k in keys]
         self.reads = gradient_dtype(self.params[0])  # as those of the others
         stored = [self.params[0].dtype, self.reads, *(x.dtype for x in self.states[: len(keys)])]
-        formats = [(n, FORMATS[real_dtype(t)])
-                   for n, t in zip(work.graph.tensors, stored, strict=False)]  # fmt: skip
+        names = work.graph.tensors
+        formats = [
+            (n, FORMATS[real_dtype(t)] + " at random" * (k > 1 and work.at_random(n, t)))
+            for k, (n, t) in enumerate(zip(names, stored, strict=False))
+        ]
         wide = "float64" if formats[0][1] == "float64" else "float32"
         formats += [(name, wide) for name in work.graph.temporaries]
         # What is stored rounded must not be read again in the same step.
         size = getattr(torch, wide).itemsize
-        rounded = frozenset(n for n, f in formats if getattr(torch, f).itemsize < size)
+        rounded = frozenset(n for n, t in zip(names, stored, strict=False)
+                            if real_dtype(t).itemsize < size)  # fmt: skip
         work = self.work = Work(work.rule, storing_last(work.graph, rounded))
         self.kernel = kernel.compile(work.graph, tuple(formats))
         self.sizes = [real(p).numel() for p in self.params]
@@ -135,6 +139,7 @@ class FusedBatch:
             self.steps[i] = float(s.state["step"]) if "step" in s.state else float(not s.fresh)
             if "step" in s.state:
                 s.state["step"] = self.steps[i]
+        self.numbers = np.array([s.number for s in slots], dtype=np.int64)
         self.column = {name: i for i, name in enumerate(self.kernel.columns)}
         scalars = work.scalar_keys
         self.hyperparameters = [n for n in self.column if " " not in n and n not in scalars]
@@ -331,6 +336,7 @@ class _Plan:
         block[Arguments.CHUNKS] = self.chunks
         block[Arguments.COEFFICIENTS] = _address(coefficients)
         block[Arguments.SUMS] = _address(sums)
+        block[Arguments.NUMBERS] = _address(batch.numbers)
         return block
 
 

@@ -11,12 +11,14 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import EllipsisType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from thalweg.engines import rounding
 from thalweg.engines.base import Run, Slot, Work, real
 from thalweg.engines.matrices import fits, renew
 from thalweg.rule import words
@@ -197,6 +199,10 @@ class PlainBatch:
             slot.state[k].copy_(torch.as_tensor(new.pop(s), dtype=torch.float64))
         shaped = self.work.shaped_keys
         renew({s: (slot.state[k], new.pop(s)) for s, k in shaped.items()})
+        drawn = _Noise(slot, rows)
+        for s, x in new.items():
+            if self.work.at_random(s, slot.state[keys[s]].dtype) and not self.differentiable:
+                new[s] = rounding.at_random(x, drawn(self.work.graph.states.index(s)))
         # Weights last: a state may be what they were.
         for old, x in (*((slot.state[keys[s]], x) for s, x in new.items()), (slot.param, w)):
             value = torch.view_as_complex(x.contiguous()) if old.is_complex() else x
@@ -204,6 +210,22 @@ class PlainBatch:
                 old.copy_(value)
             else:
                 old[rows] = value.to(old.dtype)
+
+
+class _Noise:
+    """What a parameter's states are rounded by at the step that it has just counted."""
+
+    def __init__(self, slot: Slot, rows: Rows) -> None:
+        self.slot, self.rows = slot, rows
+
+    def __call__(self, state: int) -> Tensor:
+        pair, which = divmod(state, 2)
+        step = int(self.slot.state.get("step", 0))  # a move changes no state, and counts no step
+        return rounding.noise(self.places, rounding.key(self.slot.number, step, pair), which)
+
+    @cached_property
+    def places(self) -> Tensor:
+        return rounding.places(self.slot.param)[self.rows]
 
 
 Rows = tuple[Tensor, ...] | EllipsisType

@@ -230,11 +230,11 @@ class Optimizer(Choosing):
             for p in group["params"]
             if p.grad is not None
         ]
-        slots = []
+        slots, numbers = [], {id(p): k for k, p in enumerate(params)}
         for p, i, group, engine in chosen:
             fresh = self._allocate(p, group, self._graphs[i])
             how = engine, self._graphs[i], group["differentiable"]
-            slots.append((Slot(p, i, self.state[p], fresh), *how))
+            slots.append((Slot(p, i, self.state[p], fresh, numbers[id(p)]), *how))
         self.batches = batches(self.rule, slots)
         if not all([b.collect() for b in self.batches]):  # noqa: C419
             raise AssertionError("a batch does not fit the parameters it was just made for")
