@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from optim.table import every_row
-from optim.training import contents, step
+from optim.table import ROWS, every_engine, every_row
+from optim.training import contents, step, tensors
 from thalweg import optim
 from thalweg.rule import rule
 
@@ -70,3 +70,30 @@ def test_a_divisor_whose_reciprocal_has_no_place_in_float32(scale):
     for o in (plain, fused):
         step(o, grads)
     alike(plain, fused, 1e-5 if scale > 1e-38 else 0.1)  # the float32 of 1e-44 is 3 % off
+
+
+# As small as papers have it; its square is zero in float32.
+TINY = 1e-30
+
+
+@every_engine
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_tiny_eps_still_keeps_the_quotient_finite(row, dtype, engine):
+    shapes = ((3,), (4, 3))
+    eps = {name: value for name, value in defaults(row).items() if "eps" in name}
+    tiny = {
+        name: tuple(TINY if i == 0 else x for i, x in enumerate(value))
+        if isinstance(value, tuple)
+        else TINY
+        for name, value in eps.items()
+    }
+    o = row.make(tensors(dtype, shapes), engine=engine, **tiny)
+    for _ in range(3):
+        step(o, [torch.zeros(s, dtype=dtype) for s in shapes])
+        assert all(x.isfinite().all() for x in contents(o).values()), contents(o)
+
+
+def defaults(row):
+    """An optimizer's options, as they are by default."""
+    return row.make(tensors(shapes=((1,),))).param_groups[0]

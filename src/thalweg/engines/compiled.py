@@ -103,7 +103,7 @@ class CompiledBatch:
             [rounding.key(s.number, int(t), k) for k in pairs]
             for s, t in zip(slots, steps, strict=True)
         ]
-        draws = torch.tensor(drawn, dtype=torch.int32).to(device)
+        draws = torch.tensor(drawn, dtype=torch.int64).to(device)
         for number, p in enumerate(self.work.graph.passes):
             program, scalars = compiled(self.work.graph, number, noisy)
             table = [[float(x) for x in _scalars(scalars, row)] for row in rows]

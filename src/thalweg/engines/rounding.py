@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SPREAD, FACTOR = 0x9E3779B9, 0x846CA68B
+SPREAD, FACTOR, WORD = 0x9E3779B9, 0x846CA68B, 0xFFFFFFFF
 MIXES = ((16, 0x7FEB352D), (15, FACTOR), (16, 1))  # C. Wellons' lowbias32
 # What is larger is rounded towards zero: up would be infinity.
 LARGEST = float(torch.finfo(torch.bfloat16).max)
@@ -23,24 +23,19 @@ def mixed(x: int) -> int:
     """A hash of 32 bits."""
     for shift, factor in MIXES:
         x ^= x >> shift
-        x = x * factor & 0xFFFFFFFF
+        x = x * factor & WORD
     return x
 
 
 def key(number: int, step: int, pair: int) -> int:
-    """What is added to an element's place before it is mixed, as a torch.int32 has it."""
-    return _signed(mixed((mixed((number + SPREAD * (pair + 1)) & 0xFFFFFFFF) + step) & 0xFFFFFFFF))
-
-
-def _signed(x: int) -> int:
-    """The integer that torch.int32 has for these 32 bits."""
-    return x - 2**32 if x >= 2**31 else x
+    """What is added to an element's place before it is mixed."""
+    return mixed((mixed((number + SPREAD * (pair + 1)) & WORD) + step) & WORD)
 
 
 def places(x: Tensor) -> Tensor:
     """The place of each element in memory, counted in elements; of a tensor with gaps or overlaps,
     in its own order."""
-    count = torch.arange(x.numel(), dtype=torch.int32, device=x.device)
+    count = torch.arange(x.numel(), device=x.device)
     if x.is_contiguous() or torch.empty_like(x).stride() != x.stride():
         return count.view(x.shape)
     return count.as_strided(x.shape, x.stride())
@@ -49,13 +44,14 @@ def places(x: Tensor) -> Tensor:
 def noise(places: Tensor, key: int | Tensor, state: int) -> Tensor:
     """The 16 random bits that a pair's state, 0 or 1, has for each element. With a good key for
     each step, one round of mixing is enough: elements are correlated by less than 0.002."""
-    x: Tensor = places * _signed(SPREAD) + key
-    x = (x ^ (x >> 15 & 0x1FFFF)) * _signed(FACTOR)  # torch's shift repeats the sign
+    # In 64 bits: torch.compile takes what is computed of a place for an index, which may not wrap.
+    x = (places * SPREAD + key) & WORD
+    x = (x ^ (x >> 15)) * FACTOR
     return (x >> 16 if state else x) & 0xFFFF
 
 
 def at_random(x: Tensor, noise: Tensor) -> Tensor:
     """``x`` in bfloat16, rounded away from zero with the probability of what would be cut off."""
     x = x.float()
-    bits = x.view(torch.int32) + torch.where(x.abs() <= LARGEST, noise, 0)
+    bits = x.view(torch.int32) + torch.where(x.abs() <= LARGEST, noise.int(), 0)
     return (bits & -65536).view(torch.float32).to(torch.bfloat16)
