@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from optim.table import every_row
-from optim.training import contents, step
+from optim.table import ROWS, every_engine, every_row
+from optim.training import contents, step, tensors
 from thalweg import optim
 from thalweg.rule import rule
 
@@ -70,3 +70,26 @@ def test_a_divisor_whose_reciprocal_has_no_place_in_float32(scale):
     for o in (plain, fused):
         step(o, grads)
     alike(plain, fused, 1e-5 if scale > 1e-38 else 0.1)  # the float32 of 1e-44 is 3 % off
+
+
+# As small as papers have it; its square is zero in float32. Adai's is a share of 1 that is kept.
+TINY = 1e-30
+DIVIDING = [row for row in ROWS if row.name != "adai"]
+
+
+def tiny(row):
+    """Options of an optimizer that make each of its eps as small as that."""
+    (group,) = row.make(tensors(shapes=((1,),))).param_groups
+    given = {name: group[name] for name in ("eps", "adamw_eps") if name in group}
+    return {k: (TINY, *x[1:]) if isinstance(x, tuple) else TINY for k, x in given.items()}
+
+
+@every_engine
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("row", DIVIDING, ids=lambda row: row.name)
+def test_a_tiny_eps_still_keeps_the_quotient_finite(row, dtype, engine):
+    shapes = ((3,), (4, 3))
+    o = row.make(tensors(dtype, shapes), engine=engine, **tiny(row))
+    for _ in range(3):
+        step(o, [torch.zeros(s, dtype=dtype) for s in shapes])
+        assert all(x.isfinite().all() for x in contents(o).values()), contents(o)

@@ -30,6 +30,7 @@ class Slot:
     state: dict[str, Any]  # torch's state of this parameter: tensors by key, `step` among them
     # Whether its first step is still to come; `step` is not kept in every rule's state.
     fresh: bool = True
+    number: int = 0  # which of its optimizer's parameters it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,10 @@ class Work:
     def keys(self) -> dict[str, str]:
         """Symbol -> key in torch's state, for the states that these options need."""
         return {s: self.rule.state[s] for s in self.graph.states}
+
+    def at_random(self, symbol: str, dtype: torch.dtype) -> bool:
+        """Whether a state is rounded at random where it is stored in this dtype."""
+        return dtype is torch.bfloat16 and symbol not in self.rule.nearest
 
     @property
     def scalar_keys(self) -> dict[str, str]:

@@ -24,3 +24,4 @@ class Arguments(IntEnum):
     AT_ONCE = 13  # how many chunks are taken at a time
     THREADS = 14  # for `run`
     TEAM = 15  # for `run`: the address of GOMP_parallel
+    NUMBERS = 16  # int64 per row: which parameter of its optimizer it is

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thalweg.engines import rounding
 from thalweg.engines.base import Run, Slot, Work
 from thalweg.engines.plain import TENSORS
 from thalweg.engines.watch import Held
@@ -34,6 +35,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 WORDS = {"sqrt": "sqrt", "sign": "sign", "cbrt": "cbrt", "exp": "exp", "log": "log",
          "where": "where", "max": "maximum", "min": "minimum"}  # fmt: skip
 Arrays = Mapping[str, Sequence[Tensor]]
+Program = Callable[[Arrays, Tensor, Tensor], Tensor]
 
 
 def refuses(param: Tensor, graph: Graph | None = None) -> str | None:
@@ -84,16 +86,26 @@ class CompiledBatch:
         slots = [self.slots[i] for i in self._active]
         rows = [self._row(s, values, everything) for s in slots]
         keys = self.work.keys
+        noisy = frozenset(
+            k for k, key in keys.items() if self.work.at_random(k, slots[0].state[key].dtype)
+        )
         arrays: dict[str, list[Tensor]] = {
             "w": [_array(s.param) for s in slots],
             "g": [_array(s.param.grad) for s in slots if s.param.grad is not None],
             **{k: [_array(s.state[key]) for s in slots] for k, key in keys.items()},
         }
+        device = arrays["w"][0].device
+        pairs = range((len(self.work.graph.states) + 1) // 2 if noisy else 0)
+        drawn = [
+            [rounding.key(s.number, int(row["step"]), k) for k in pairs]
+            for s, row in zip(slots, rows, strict=True)
+        ]
+        draws = torch.tensor(drawn, dtype=torch.int64).to(device)
         for number, p in enumerate(self.work.graph.passes):
-            program, scalars = compiled(self.work.graph, number)
+            program, scalars = compiled(self.work.graph, number, noisy)
             table = [[float(x) for x in _scalars(scalars, row)] for row in rows]
             wide = torch.float64 if arrays["w"][0].dtype is torch.float64 else torch.float32
-            found = program(arrays, torch.tensor(table, dtype=wide).to(arrays["w"][0].device))
+            found = program(arrays, torch.tensor(table, dtype=wide).to(device), draws)
             for k, r in enumerate(p.reductions):
                 sums = found[:, k].tolist()
                 if r.scope == "all":
@@ -145,16 +157,17 @@ def _scalars(nodes: Sequence[Node], row: Mapping[str, Any]) -> list[Any]:
 
 
 @functools.lru_cache(maxsize=256)
-def compiled(graph: Graph, number: int) -> tuple[Callable[[Arrays, Tensor], Tensor], list[Node]]:
-    """One pass as a program of (arrays by name, coefficients by row) that stores what the pass
-    stores and gives back its partial sums by row; and the scalars that are its coefficients."""
+def compiled(graph: Graph, number: int, noisy: frozenset[str]) -> tuple[Program, list[Node]]:
+    """One pass as a program of (arrays by name, coefficients by row, keys of the random rounding by
+    row) that stores what the pass stores, the states in ``noisy`` rounded at random, and gives back
+    its partial sums by row; and the scalars that are its coefficients."""
     p = graph.passes[number]
     scalars: dict[int, Node] = {}
     roots = [*(r.args[0] for r in p.reductions), *p.stores.values()]
     _coefficients(roots, {id(n) for n in p.stored_before.values()}, scalars)
     place = {key: k for k, key in enumerate(scalars)}
 
-    def program(arrays: Arrays, coefficients: Tensor) -> Tensor:
+    def program(arrays: Arrays, coefficients: Tensor, draws: Tensor) -> Tensor:
         wide = coefficients.dtype
         sums = []
         for i, row in enumerate(coefficients.unbind()):
@@ -176,6 +189,10 @@ def compiled(graph: Graph, number: int) -> tuple[Callable[[Arrays, Tensor], Tens
                 k: value(n).clone() if n.op == "tensor" else value(n) for k, n in p.stores.items()
             }
             for k, x in new.items():
+                if k in noisy:
+                    pair, which = divmod(graph.states.index(k), 2)
+                    noise = rounding.noise(rounding.places(arrays[k][i]), draws[i, pair], which)
+                    x = rounding.at_random(x, noise)
                 arrays[k][i].copy_(x)
         return torch.stack(sums) if p.reductions else coefficients
 

@@ -19,6 +19,7 @@ from thalweg.engines.block import Arguments
 from thalweg.engines.counters import Counters
 from thalweg.engines.formats import FORMATS, converts_float16, gradient_dtype, real_dtype
 from thalweg.engines.gradients import Gradients
+from thalweg.engines.installed import installed
 from thalweg.engines.matrices import Matrices
 from thalweg.engines.sweep import Array, Sweep
 from thalweg.engines.threads import team, together
@@ -27,15 +28,6 @@ from thalweg.rule.graph import column, storing_last
 from thalweg.rule.rule import Values
 
 ALONE = 32_768  # elements below which waking a second thread costs more than it saves
-
-
-def installed() -> str | None:
-    """None where kernels can be compiled, else the reason why not."""
-    try:
-        import llvmlite.binding  # noqa: F401
-    except (ImportError, OSError) as e:
-        return f"llvmlite cannot be imported ({e})"
-    return None
 
 
 def refuses(param: Tensor, state_dtype: torch.dtype) -> str | None:
@@ -93,13 +85,17 @@ class FusedBatch:
         self.states = [s.state[k] for s in slots for k in keys]
         self.reads = gradient_dtype(self.params[0])  # as those of the others
         stored = [self.params[0].dtype, self.reads, *(x.dtype for x in self.states[: len(keys)])]
-        formats = [(n, FORMATS[real_dtype(t)])
-                   for n, t in zip(work.graph.tensors, stored, strict=False)]  # fmt: skip
+        names = work.graph.tensors
+        formats = [
+            (n, FORMATS[real_dtype(t)] + " at random" * (k > 1 and work.at_random(n, t)))
+            for k, (n, t) in enumerate(zip(names, stored, strict=False))
+        ]
         wide = "float64" if formats[0][1] == "float64" else "float32"
         formats += [(name, wide) for name in work.graph.temporaries]
         # What is stored rounded must not be read again in the same step.
         size = getattr(torch, wide).itemsize
-        rounded = frozenset(n for n, f in formats if getattr(torch, f).itemsize < size)
+        rounded = frozenset(n for n, t in zip(names, stored, strict=False)
+                            if real_dtype(t).itemsize < size)  # fmt: skip
         work = self.work = Work(work.rule, storing_last(work.graph, rounded))
         self.kernel = kernel.compile(work.graph, tuple(formats))
         self.sizes = [real(p).numel() for p in self.params]
@@ -118,6 +114,7 @@ class FusedBatch:
         )
 
         self.steps = np.array([float(not s.fresh) for s in slots])
+        self.numbers = np.array([s.number for s in slots], dtype=np.int64)
         self.column = {name: i for i, name in enumerate(self.kernel.columns)}
         scalars = work.scalar_keys
         self.hyperparameters = [n for n in self.column if " " not in n and n not in scalars]

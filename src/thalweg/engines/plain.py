@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import EllipsisType
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
 
+from thalweg.engines import rounding
 from thalweg.engines.base import Run, Slot, Work, real
 from thalweg.engines.matrices import fits, renew
 from thalweg.engines.observed import symbolic, unobserved
@@ -217,6 +219,10 @@ class PlainBatch:
                 slot.state[k].fill_(new.pop(s))
         shaped = self.work.shaped_keys
         renew({s: (slot.state[k], new.pop(s)) for s, k in shaped.items()}, self.symbolic)
+        drawn = _Noise(slot, rows, self._steps(slot) if "step" in slot.state else 0)
+        for s, x in new.items():
+            if self.work.at_random(s, slot.state[keys[s]].dtype) and not self.differentiable:
+                new[s] = rounding.at_random(x, drawn(self.work.graph.states.index(s)))
         # Weights last: a state may be what they were.
         for old, x in (*((slot.state[keys[s]], x) for s, x in new.items()), (slot.param, w)):
             value = torch.view_as_complex(x.contiguous()) if old.is_complex() else x
@@ -237,6 +243,23 @@ class PlainBatch:
             return
         with unobserved():  # in another tensor, likewise
             slot.state["step"] = slot.state["step"] + 1
+
+
+class _Noise:
+    """What a parameter's states are rounded by at the step that it has just counted."""
+
+    def __init__(self, slot: Slot, rows: Rows, step: float) -> None:
+        # A move changes no state, and counts no step.
+        self.slot, self.rows, self.step = slot, rows, int(step)
+
+    def __call__(self, state: int) -> Tensor:
+        pair, which = divmod(state, 2)
+        key = rounding.key(self.slot.number, self.step, pair)
+        return rounding.noise(self.places, key, which)
+
+    @cached_property
+    def places(self) -> Tensor:
+        return rounding.places(self.slot.param)[self.rows]
 
 
 Rows = tuple[Tensor, ...] | EllipsisType

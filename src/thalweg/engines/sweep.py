@@ -73,4 +73,5 @@ class Sweep:
         block[Arguments.CHUNKS] = self.chunks
         block[Arguments.COEFFICIENTS] = address(coefficients)
         block[Arguments.SUMS] = address(sums)
+        block[Arguments.NUMBERS] = address(batch.numbers)
         return block

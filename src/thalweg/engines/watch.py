@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from thalweg.engines.base import Slot
+from thalweg.engines.installed import installed
 
 Longs = npt.NDArray[np.int64]
 
@@ -113,10 +114,10 @@ class _Quick:
 def native(name: str) -> Callable[[int], int] | None:
     """One of ``kernel.memory``'s functions; None where kernels cannot be compiled or torch cannot
     be asked in C."""
-    try:
-        from thalweg.engines.kernel import memory
-    except (ImportError, OSError):
+    if installed():
         return None
+    from thalweg.engines.kernel import memory
+
     return memory.functions().get(name)
 
 

@@ -25,7 +25,7 @@ from thalweg.rule.words import named
 
 @bounded
 @cautious
-@rule(state={"m": "exp_avg", "s": "exp_avg_var", "s_max": "max_exp_avg_var"})
+@rule(state={"m": "exp_avg", "s": "exp_avg_var", "s_max": "max_exp_avg_var"}, nearest=("s_max",))
 def adabelief(
     g: Any, m: Any, s: Any, s_max: Any, *, beta1: Any, beta2: Any, eps: Any, amsgrad: bool,
     rectify: bool, degenerated_to_sgd: bool, step: Any,

@@ -96,11 +96,12 @@ def adafactor(
     else:
         v = (1 - share) * v + share * g * g
         new = {"v": v}
-    v = named("v", maximum(v, eps1 * eps1))
-    rms = named("rms", sqrt(mean(g * g / v)))  # of g / sqrt(v)
+    # The root is bounded, not v: the square of eps1 may be zero in float32.
+    u = named("u", g / maximum(sqrt(v), eps1))
+    rms = named("rms", sqrt(mean(u * u)))
     size = named("size", _larger(sqrt(mean(w * w)), eps2))
     scale = size * minimum(lr, 1 / sqrt(step)) / _larger(rms / d, 1)
-    return scale * (g / sqrt(v)), new
+    return scale * u, new
 
 
 class Adafactor(RuleOptimizer):

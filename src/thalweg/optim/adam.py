@@ -22,7 +22,7 @@ from thalweg.rule import (
 
 @bounded
 @cautious
-@rule(state={"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"})
+@rule(state={"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}, nearest=("v_max",))
 def adam(
     g: Any,
     m: Any,

@@ -29,6 +29,7 @@ def _apply(w: Any, direction: Any, h: Any) -> Any:
         "path": "restart_path",
     },
     scalar=("k", "path"),
+    nearest=("p",),
     apply=_apply,
 )
 def adan(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from thalweg.engines import compiled, fused
 from thalweg.engines.base import Batch, Slot, Work
+from thalweg.engines.installed import installed
 from thalweg.engines.observed import symbolic
 from thalweg.engines.plain import PlainBatch
 from thalweg.optim.groups import Group
@@ -54,7 +55,7 @@ class Choosing(Stateful):
             raise ValueError(f'engine="fused" cannot step {self._name(p)}: {reason}')
         if group["fused"]:
             notice(f"fused=True: the plain engine steps {self._name(p)}, because {reason}")
-        elif missing := fused.installed():
+        elif missing := installed():
             notice(f"the plain engine is used, which is slower: {missing}")
         return "plain"
 

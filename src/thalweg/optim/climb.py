@@ -18,14 +18,14 @@ from thalweg.rule.words import named
 
 
 @bounded
-@rule(state={"kept": "old_p"}, counts=False, apply=lambda w, up, h: w + up)
+@rule(state={"kept": "old_p"}, nearest=("kept",), counts=False, apply=lambda w, up, h: w + up)
 def climb(w: Any, g: Any, kept: Any, *, rho: Any, adaptive: bool) -> Any:
     del kept
     length = named("length", norm(abs(w) * g if adaptive else g, "all"))
     return (w * w * g if adaptive else g) * (rho / (length + 1e-12)), {"kept": w}
 
 
-@rule(state={"kept": "old_p"}, counts=False, apply=lambda w, kept, h: kept)
+@rule(state={"kept": "old_p"}, nearest=("kept",), counts=False, apply=lambda w, kept, h: kept)
 def back(kept: Any) -> Any:
     return kept, {"kept": kept}
 

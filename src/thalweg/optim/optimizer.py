@@ -272,12 +272,13 @@ class RuleOptimizer(Choosing):
                 )
             chosen.append((p, group, place, turn, self._settle(p, group, work, engine)))
         rounds: list[list[Any]] = []
+        numbers = {id(p): k for k, (p, _, _) in enumerate(plan.entries())}
         for p, group, place, turn, engine in chosen:
             graph = plan.graphs[place]
             fresh = self._allocate(p, group, graph)
             if turn == len(rounds):
                 rounds.append([])
-            slot = Slot(p, place, self.state.get(p, {}), fresh and not turn)
+            slot = Slot(p, place, self.state.get(p, {}), fresh and not turn, numbers[id(p)])
             rounds[turn].append((slot, engine, graph, group["differentiable"]))
         plan.rounds = [batches(self.rule, slots) for slots in rounds]
         plan.waiting = [p for p, _, _ in plan.entries() if id(p) not in times]

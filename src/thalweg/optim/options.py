@@ -25,7 +25,13 @@ class Common(TypedDict, total=False):
     operations; ``"auto"`` (default), parameter by parameter: fused where it can serve, compiled on
     CUDA devices, plain elsewhere."""
     state_dtype: torch.dtype | None
-    """What the state is stored in, e.g. ``torch.bfloat16``. Default: the parameter's dtype."""
+    """What the state is stored in, e.g. ``torch.bfloat16``. Default: the parameter's dtype.
+    Averages and sums in bfloat16, also those of bfloat16 parameters, are rounded up or down at
+    random, for rounded to nearest they would stand still (as torch's do); weights are rounded to
+    nearest. The random bits depend on the step and the parameter's place in the optimizer alone: a
+    run repeats bit by bit, also from a checkpoint, on any number of threads. With
+    ``differentiable`` all is rounded to nearest. float16 always is, and holds the squares only of
+    gradients between about 3e-4 and 255."""
     max_grad_norm: float | None
     """Clip the gradient's norm over all parameters, as ``torch.nn.utils.clip_grad_norm_`` does but
     without writing to it. One value for all groups. Default: no clipping."""

@@ -25,7 +25,7 @@ ROOTS = {1 / 2: "", 1 / 4: "√", 1 / 8: "√√", 1 / 16: "√√√"}
 
 @bounded
 @cautious
-@rule(state={"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"})
+@rule(state={"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}, nearest=("v_max",))
 def padam(
     g: Any,
     m: Any,

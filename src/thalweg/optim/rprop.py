@@ -21,6 +21,7 @@ from thalweg.rule import (
 @bounded
 @rule(
     state={"last": "prev", "s": "step_size"},
+    nearest=("last", "s"),
     start={"s": "lr"},
     apply=lambda w, move, h: w - move,
 )

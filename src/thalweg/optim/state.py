@@ -36,10 +36,14 @@ class Stateful(Groups):
         """Give a parameter the state that its rule needs; True if some of it was not there yet."""
         state = self.state.get(p, {})
         counts = "step" in graph.scalars if self.rule.counts is None else self.rule.counts
-        if counts and state.get("step") is None:
-            with unobserved():  # a number on the host, whatever the default device
-                state["step"] = torch.zeros((), dtype=torch.float64, device="cpu")
         missing = [s for s in graph.states if state.get(self.rule.state[s]) is None]
+        # Random rounding depends on the step, if the rule does not; state without one has made one.
+        short = self._state_dtype(p, group) is torch.bfloat16
+        draws = short and not self.rule.nearest.issuperset(graph.states)
+        if (counts or draws) and state.get("step") is None:
+            made = 0.0 if counts or missing else 1.0
+            with unobserved():  # a number on the host, whatever the default device
+                state["step"] = torch.tensor(made, dtype=torch.float64, device="cpu")
         for s in missing:
             start = self.rule.start.get(s, 0.0)
             x = torch.zeros_like(p, dtype=self._state_dtype(p, group), requires_grad=False)

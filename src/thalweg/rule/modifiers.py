@@ -52,6 +52,7 @@ def either(option: str, yes: Rule, no: Rule) -> Rule:
     return no.with_(
         state={**no.state, **yes.state},
         scalar=no.scalar | yes.scalar,
+        nearest=no.nearest | yes.nearest,
         shaped={**no.shaped, **yes.shaped},
         start={**no.start, **yes.start},
         counts=no.counts if no.counts is yes.counts else None,

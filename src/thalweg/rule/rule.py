@@ -62,6 +62,10 @@ class Rule:
     # The first value of a state: a number, the name of the hyperparameter that gives it, or "w" for
     # the weights.
     start: Mapping[str, float | str] = field(default_factory=dict)
+    # The states that are rounded to nearest in every storage format: those that are kept as they
+    # came, whose sign alone counts, or that only grow. All others, averages and sums, are rounded
+    # at random to bfloat16, in which they would stand still.
+    nearest: frozenset[str] = frozenset()
     # Whether `step` is kept beside the state; a rule that asks only for the first step need not.
     # None: where the options make it ask.
     counts: bool | None = True
@@ -150,7 +154,7 @@ def rule(
 
     ``state`` maps the function's symbols to keys of ``optimizer.state`` (a tuple uses the symbols
     themselves); ``facts`` are further fields of :class:`Rule` (``scalar``, ``shaped``, ``start``,
-    ``apply``, ``sparse``, ``counts``).
+    ``nearest``, ``apply``, ``sparse``, ``counts``).
     """
     if misplaced:
         raise TypeError("write @rule(), with parentheses and named arguments, above the function")
@@ -176,10 +180,12 @@ def rule(
 
         facts["scalar"] = frozenset(facts.get("scalar", ()))
         facts["shared"] = frozenset(facts.get("shared", ()))
+        facts["nearest"] = frozenset(facts.get("nearest", ()))
         if unknown := facts["scalar"] - set(keys):
             raise ValueError(f"{function.__name__}: scalar={tuple(unknown)} is not in state")
-        if unknown := set(facts.get("shaped", ())) - set(keys):
-            raise ValueError(f"{function.__name__}: shaped={tuple(unknown)} is not in state")
+        for fact in ("shaped", "nearest"):
+            if unknown := set(facts.get(fact, ())) - set(keys):
+                raise ValueError(f"{function.__name__}: {fact}={tuple(unknown)} is not in state")
         names = frozenset((*scalars, "lr", *facts.pop("reads", ()))) - {"step"}
         given = {p.name: p.default for p in parameters if p.default is not p.empty}
         return Rule(function.__name__, direct, keys, names, paper=paper, defaults=given, **facts)

@@ -27,7 +27,7 @@ from typing import Any
 from llvmlite import ir
 
 from thalweg.engines.kernel import machine
-from thalweg.engines.kernel.expressions import DOUBLE, FLOAT
+from thalweg.engines.kernel.formats import DOUBLE, FLOAT
 from thalweg.engines.kernel.loops import print_head, print_run, print_sweep, print_tail
 from thalweg.rule.graph import Graph, column, walk
 from thalweg.rule.trace import Node
@@ -62,7 +62,8 @@ class Kernel:
 
 @functools.lru_cache(maxsize=256)
 def compile(graph: Graph, formats: tuple[tuple[str, str], ...]) -> Kernel:
-    """Machine code for a graph whose tensors are stored in ``formats``: (name, dtype's name)."""
+    """Machine code for a graph whose tensors are stored in ``formats``: (name, one of
+    ``kernel.formats.STORED``)."""
     stored = dict(formats)
     wide = DOUBLE if stored["w"] == "float64" else FLOAT
     module = ir.Module("thalweg")

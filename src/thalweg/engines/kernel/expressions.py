@@ -15,12 +15,11 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from thalweg.engines.kernel.formats import DOUBLE, I1, I32, I64
 from thalweg.rule.graph import column
 from thalweg.rule.trace import Node
 from thalweg.rule.words import where
 
-FLOAT, DOUBLE, HALF = ir.FloatType(), ir.DoubleType(), ir.HalfType()
-I1, I16, I32, I64 = ir.IntType(1), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 EXACT = ("nsz",)
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 # Of the cube root, by whether it is double: integers of that size, what makes a third of the bits a
@@ -207,37 +206,3 @@ class Lane(Expressions):
             far = where(abs(y) < 2.0**-FAR, 2.0**FAR, where(abs(y) > 2.0**FAR, 2.0**-FAR, 1.0))
             self._inverses[id(y)] = 1.0 / (y * far), far
         return self._inverses[id(y)]
-
-
-def widen(b: ir.IRBuilder, x: ir.Value, stored: str, wide: ir.Type) -> ir.Value:
-    """A value as it was loaded, in the width that is computed in."""
-    if stored == "bfloat16":
-        x = b.bitcast(b.shl(b.zext(x, I32), ir.Constant(I32, 16)), FLOAT)
-    elif stored == "float16":
-        x = b.fpext(x, FLOAT)
-    return _resized(b, x, wide)
-
-
-def _resized(b: ir.IRBuilder, x: ir.Value, to: ir.Type) -> ir.Value:
-    """A float as a double, or a double rounded to a float."""
-    if x.type == to:
-        return x
-    return b.fpext(x, DOUBLE) if to == DOUBLE else b.fptrunc(x, FLOAT)
-
-
-def narrow(b: ir.IRBuilder, x: ir.Value, stored: str) -> ir.Value:
-    """A value as it is stored, rounded to nearest."""
-    if stored == "float64":
-        return _resized(b, x, DOUBLE)
-    x = _resized(b, x, FLOAT)
-    if stored == "float16":
-        return b.fptrunc(x, HALF)
-    if stored == "float32":
-        return x
-    # In integers, ties to even: few processors have an instruction for it. NaN is chosen first:
-    # adding the rounding to a full mantissa would wrap it to -0.
-    bits = b.bitcast(x, I32)
-    odd = b.and_(b.lshr(bits, ir.Constant(I32, 16)), ir.Constant(I32, 1))
-    rounded = b.lshr(b.add(bits, b.add(odd, ir.Constant(I32, 0x7FFF))), ir.Constant(I32, 16))
-    nan = b.fcmp_unordered("uno", x, x)
-    return b.trunc(b.select(nan, ir.Constant(I32, 0x7FC0), rounded), I16)

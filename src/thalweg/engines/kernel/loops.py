@@ -9,24 +9,24 @@ from contextlib import contextmanager
 from llvmlite import ir
 
 from thalweg.engines.block import Arguments
-from thalweg.engines.kernel.expressions import (
+from thalweg.engines.kernel.expressions import EXACT, Lane, Row
+from thalweg.engines.kernel.formats import (
     DOUBLE,
-    EXACT,
-    FLOAT,
-    HALF,
     I1,
-    I16,
     I32,
     I64,
-    Lane,
-    Row,
+    STORED,
+    at_random,
+    drawn,
+    key,
     narrow,
+    share,
     widen,
 )
+from thalweg.engines.rounding import SPREAD
 from thalweg.rule.graph import Graph
 from thalweg.rule.trace import Node
 
-STORED = {"float32": (FLOAT, 4), "float64": (DOUBLE, 8), "bfloat16": (I16, 2), "float16": (HALF, 2)}
 # A pass that only reads waits for memory; several streams side by side hide more of the wait.
 STREAMS = 4
 VOID, BLOCK = ir.VoidType(), I64.as_pointer()
@@ -154,6 +154,7 @@ def print_sweep(
     chunks, counter = block.number(Arguments.CHUNKS), block.place(Arguments.NEXT)
     at_once = block.number(Arguments.AT_ONCE)
     table, sums = block.pointer(Arguments.COEFFICIENTS, wide), block.pointer(Arguments.SUMS, DOUBLE)
+    steps, numbers = block.pointer(Arguments.STEPS, DOUBLE), block.pointer(Arguments.NUMBERS, I64)
     b.branch(take)
     b = ir.IRBuilder(take)
     first = b.atomic_rmw("add", counter, at_once, "monotonic")
@@ -173,12 +174,24 @@ def print_sweep(
         arrays.append(b.inttoptr(b.add(base, b.mul(start, integer(size))), kind.as_pointer()))
     mine = b.gep(table, [b.mul(row, integer(max(1, len(coefficients))))])
     partial = b.gep(sums, [b.mul(i, integer(max(1, len(p.reductions))))])
-    b.call(chunk, [*arrays, mine, partial, length])
+    keys = []
+    if pairs := _pairs(graph, number, stored):
+        number_of = b.trunc(b.load(b.gep(numbers, [row])), I32)
+        step = b.trunc(b.fptosi(b.load(b.gep(steps, [row])), I64), I32)
+        before = b.mul(b.trunc(start, I32), ir.Constant(I32, SPREAD))
+        keys = [b.add(key(b, number_of, step, k), before) for k in pairs]
+    b.call(chunk, [*arrays, mine, partial, length, *keys])
     following = b.add(i, integer(1))
     i.add_incoming(following, body)
     b.cbranch(b.icmp_signed("<", following, end), body, take)
     ir.IRBuilder(done).ret_void()
     return coefficients
+
+
+def _pairs(graph: Graph, number: int, stored: Mapping[str, str]) -> list[int]:
+    """The pairs of states of which a pass stores one that is rounded at random."""
+    names = [name for name in graph.passes[number].stores if at_random(stored[name])]
+    return sorted({graph.states.index(name) // 2 for name in names})
 
 
 def _print_chunk(
@@ -193,14 +206,16 @@ def _print_chunk(
     lets LLVM vectorise without testing at run time whether arrays overlap."""
     p, names = graph.passes[number], graph.tensors
     pointers = [STORED[stored[n]][0].as_pointer() for n in names]
-    kind = ir.FunctionType(VOID, [*pointers, wide.as_pointer(), DOUBLE.as_pointer(), I64])
+    pointers += [wide.as_pointer(), DOUBLE.as_pointer()]
+    pairs = _pairs(graph, number, stored)
+    kind = ir.FunctionType(VOID, [*pointers, I64, *(I32 for _ in pairs)])
     f = ir.Function(module, kind, f"chunk{number}")
     f.linkage = "internal"
     f.attributes.add("noinline")
-    for a in f.args[:-1]:
+    for a in f.args[: len(pointers)]:
         a.add_attribute("noalias")
     arrays = dict(zip(names, f.args, strict=False))
-    table, sums, length = f.args[-3:]
+    table, sums, length, *keys = f.args[len(names) :]
     ahead = ir.IRBuilder(f.append_basic_block("ahead"))  # what does not change from lane to lane
     start = f.append_basic_block("start")
     held: dict[int, ir.Value] = {}
@@ -227,7 +242,15 @@ def _print_chunk(
             b.fadd(before, lane(r.args[0]), flags=(*EXACT, "reassoc"))
             for before, r in zip(so_far, p.reductions, strict=True)
         ]
-        for name, value in [(k, narrow(b, lane(x), stored[k])) for k, x in p.stores.items()]:
+        place = b.trunc(at, I32)
+        bits = {k: drawn(b, place, x) for k, x in zip(pairs, keys, strict=True)}
+
+        def noise(name: str) -> ir.Value | None:
+            pair, state = divmod(graph.states.index(name), 2) if name in graph.states else (0, 0)
+            return share(b, bits[pair], state) if at_random(stored[name]) else None
+
+        new = {k: narrow(b, lane(x), stored[k], noise(k)) for k, x in p.stores.items()}
+        for name, value in new.items():
             b.store(value, b.gep(arrays[name], [at]))
         return sums_now
 

@@ -24,7 +24,7 @@ import torch
 from llvmlite import ir
 
 from thalweg.engines.kernel import machine
-from thalweg.engines.kernel.expressions import DOUBLE, FLOAT, I32, I64
+from thalweg.engines.kernel.formats import DOUBLE, FLOAT, I32, I64
 from thalweg.engines.observed import unobserved
 
 BLOCK = I64.as_pointer()
