@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from thalweg.optim.accumulation import Accumulation
 from thalweg.optim.climb import Climb
-from thalweg.optim.given import plain_options
+from thalweg.optim.given import check_params, plain_options
 from thalweg.optim.groups import Group
 from thalweg.optim.memory import Memory
 from thalweg.optim.optimizer import RuleOptimizer
@@ -84,6 +84,7 @@ class SAM(RuleOptimizer):
                 "base_optimizer must be a class, such as thalweg.optim.SGD, whose arguments follow "
                 f"as SAM's own, not {base_optimizer!r}"
             )
+        params = check_params(params, type(self).__name__)
         self.base_optimizer = base_optimizer(params, **base_options)
         self.model = model
         own = plain_options({"rho": rho, "adaptive": adaptive})
