@@ -158,6 +158,16 @@ def test_a_plain_checkpoint_holds_them_beside_the_groups():
     assert [g["max_grad_norm"] for g in twin.param_groups] == [0.7, 0.7]
 
 
+def test_a_group_that_was_put_there_by_hand_is_saved_as_it_is():
+    model, o = made(optim.AdamW, max_grad_norm=0.5)
+    o.param_groups[1] = {"params": [*model.parameters()][1:], **o.defaults}
+    saved = o.state_dict()
+    assert [x.get("max_grad_norm") for x in saved["thalweg"]] == [0.5, None]
+    twin = made(optim.AdamW)[1]
+    twin.load_state_dict(saved)
+    assert [g["max_grad_norm"] for g in twin.param_groups] == [0.5, 0.5]
+
+
 def test_a_rule_of_ones_own_may_be_called_as_one_of_torchs():
     from thalweg.rule import rule
 

@@ -98,11 +98,11 @@ class Stateful(Groups):
         def add(_: torch.optim.Optimizer, made: dict[str, Any]) -> None:
             for packed in made["param_groups"]:  # a scheduler may have written NumPy's numbers
                 packed.update(plain_options(packed))
-            groups = [g for g in self.param_groups if isinstance(g, TorchGroup)]
-            if groups:
+            beside = [g.unlisted() if isinstance(g, TorchGroup) else {} for g in self.param_groups]
+            if any(beside):
                 made["thalweg"] = [
-                    plain_options({k: x for k, x in g.unlisted().items() if k not in EXECUTION})
-                    for g in groups
+                    plain_options({k: x for k, x in options.items() if k not in EXECUTION})
+                    for options in beside
                 ]
 
         hook = self.register_state_dict_post_hook(add, prepend=True)
