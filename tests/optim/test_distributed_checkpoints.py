@@ -101,6 +101,59 @@ def test_those_that_torch_lacks_are_handed_over_among_themselves(name, tmp_path)
     assert_same(contents(give[1]), contents(take[1]))
 
 
+def test_one_that_looks_ahead_is_handed_over(tmp_path):
+    options = {"momentum": 0.9, "nesterov": "lookahead"}
+    (m, give), (n, take) = made(optim.SGD, **options), made(optim.SGD, **options)
+
+    def go(model, optimizer):
+        for _ in range(2):
+            optimizer.zero_grad()
+            with optimizer.ahead():
+                model(torch.ones(2, 3)).square().sum().backward()
+            optimizer.step()
+
+    go(m, give)
+    handed_over(tmp_path, (m, give), (n, take))
+    go(m, give)
+    go(n, take)
+    assert_same(contents(give), contents(take))
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_averaged_weights_are_handed_over_to_a_model_in_either_mode(mode, tmp_path):
+    (m, give), (n, take) = made(optim.ScheduleFreeAdamW), made(optim.ScheduleFreeAdamW)
+    train(m, give)
+    if not mode:
+        take.eval()
+    handed_over(tmp_path, (m, give), (n, take))
+    assert take.training  # as it was saved
+    train(m, give)
+    train(n, take)
+    assert_same(contents(give), contents(take))
+
+
+@pytest.mark.parametrize("base", [optim.AdamW, torch.optim.AdamW], ids=["ours", "torch's"])
+def test_sam_is_handed_over(base, tmp_path):
+    (m, give), (n, take) = (made(optim.SAM, base_optimizer=base, rho=r) for r in (0.1, 0.2))
+
+    def go(model, optimizer):
+        def closure():
+            optimizer.zero_grad()
+            loss = model(torch.ones(2, 3)).square().sum()
+            loss.backward()
+            return loss
+
+        for _ in range(2):
+            optimizer.step(closure)
+
+    go(m, give)
+    handed_over(tmp_path, (m, give), (n, take))
+    assert take.param_groups[0]["rho"] == 0.1
+    go(m, give)
+    go(n, take)
+    assert_same(contents(give), contents(take))
+
+
 # ---- groups that list torch's options only
 
 

@@ -164,12 +164,6 @@ class SAM(RuleOptimizer):
             raise
         return loss
 
-    def _flat(self) -> bool:
-        """Whether all gradients are zero, so that nothing is climbed and no other gradient could be
-        found: torch.distributed.checkpoint makes such a step to have the state allocated."""
-        grads = [p.grad for p in self._all_params() if p.grad is not None]
-        return bool(grads) and not any(bool(g.any()) for g in grads)
-
     def zero_grad(self, set_to_none: bool = True) -> None:
         super().zero_grad(set_to_none)
         self._original._accumulation.zeroed = True

@@ -59,6 +59,13 @@ class Stateful(Groups):
             self.state[p] = state
         return bool(missing)
 
+    def _flat(self) -> bool:
+        """Whether there are gradients and all are zero. torch.distributed.checkpoint makes a step
+        with such, at rate 0, to have the state allocated."""
+        grads = [p.grad for group in self.param_groups for p in group["params"]]
+        there = [g for g in grads if g is not None]
+        return bool(there) and not any(bool(g.any()) for g in there)
+
     def memory(self) -> Memory:
         """The bytes of state that these parameters need with the options as they are, gradients or
         not. Nothing is allocated for it."""
