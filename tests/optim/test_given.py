@@ -59,6 +59,18 @@ def test_what_torch_takes_is_taken():
 
 
 @pytest.mark.parametrize("cls", [optim.SGD, torch.optim.SGD])
+@pytest.mark.parametrize(("name", "meant"), [("adaptiv", "adaptive"), ("momentun", "momentum")])
+def test_a_misspelt_key_in_a_group_of_sams_is_refused(cls, name, meant):
+    group = {"params": MODEL.weight, name: 0.5}
+    with pytest.raises(TypeError, match=f"'{name}', in a group; did you mean '{meant}'"):
+        optim.SAM([dict(group)], cls)
+    o = optim.SAM([{"params": MODEL.bias, "name": "mine", "rho": 0.1}], cls)
+    with pytest.raises(TypeError, match=f"'{name}', in a group; did you mean '{meant}'"):
+        o.add_param_group(dict(group))
+    assert len(o.param_groups) == 1
+
+
+@pytest.mark.parametrize("cls", [optim.SGD, torch.optim.SGD])
 def test_sam_says_what_was_meant(cls):
     with pytest.raises(TypeError, match=r"write SAM\(model\.parameters\(\)\)"):
         optim.SAM(MODEL, cls)
