@@ -101,6 +101,59 @@ def test_those_that_torch_lacks_are_handed_over_among_themselves(name, tmp_path)
     assert_same(contents(give[1]), contents(take[1]))
 
 
+def test_one_that_looks_ahead_is_handed_over(tmp_path):
+    options = {"momentum": 0.9, "nesterov": "lookahead"}
+    (m, give), (n, take) = made(optim.SGD, **options), made(optim.SGD, **options)
+
+    def go(model, optimizer):
+        for _ in range(2):
+            optimizer.zero_grad()
+            with optimizer.ahead():
+                model(torch.ones(2, 3)).square().sum().backward()
+            optimizer.step()
+
+    go(m, give)
+    handed_over(tmp_path, (m, give), (n, take))
+    go(m, give)
+    go(n, take)
+    assert_same(contents(give), contents(take))
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_averaged_weights_are_handed_over_to_a_model_in_either_mode(mode, tmp_path):
+    (m, give), (n, take) = made(optim.ScheduleFreeAdamW), made(optim.ScheduleFreeAdamW)
+    train(m, give)
+    if not mode:
+        take.eval()
+    handed_over(tmp_path, (m, give), (n, take))
+    assert take.training  # as it was saved
+    train(m, give)
+    train(n, take)
+    assert_same(contents(give), contents(take))
+
+
+@pytest.mark.parametrize("base", [optim.AdamW, torch.optim.AdamW], ids=["ours", "torch's"])
+def test_sam_is_handed_over(base, tmp_path):
+    (m, give), (n, take) = (made(optim.SAM, base_optimizer=base, rho=r) for r in (0.1, 0.2))
+
+    def go(model, optimizer):
+        def closure():
+            optimizer.zero_grad()
+            loss = model(torch.ones(2, 3)).square().sum()
+            loss.backward()
+            return loss
+
+        for _ in range(2):
+            optimizer.step(closure)
+
+    go(m, give)
+    handed_over(tmp_path, (m, give), (n, take))
+    assert take.param_groups[0]["rho"] == 0.1
+    go(m, give)
+    go(n, take)
+    assert_same(contents(give), contents(take))
+
+
 # ---- groups that list torch's options only
 
 
@@ -156,6 +209,16 @@ def test_a_plain_checkpoint_holds_them_beside_the_groups():
         group["max_grad_norm"] = 0.7
     twin.load_state_dict(saved)
     assert [g["max_grad_norm"] for g in twin.param_groups] == [0.7, 0.7]
+
+
+def test_a_group_that_was_put_there_by_hand_is_saved_as_it_is():
+    model, o = made(optim.AdamW, max_grad_norm=0.5)
+    o.param_groups[1] = {"params": [*model.parameters()][1:], **o.defaults}
+    saved = o.state_dict()
+    assert [x.get("max_grad_norm") for x in saved["thalweg"]] == [0.5, None]
+    twin = made(optim.AdamW)[1]
+    twin.load_state_dict(saved)
+    assert [g["max_grad_norm"] for g in twin.param_groups] == [0.5, 0.5]
 
 
 def test_a_rule_of_ones_own_may_be_called_as_one_of_torchs():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fractions
 import io
 
@@ -23,12 +24,13 @@ MISTAKES = {
     "a model": (MODEL, TypeError, r"not a model: write AdamW\(model\.parameters\(\)\)"),
     "uncalled": (MODEL.parameters, TypeError, r"write AdamW\(model\.parameters\(\)\), with par"),
     "uncalled names": (MODEL.named_parameters, TypeError, r"model\.named_parameters\(\)\), with"),
-    "used up": (USED_UP, ValueError, "empty parameter list: the generator has been used up"),
+    "used up": (USED_UP, ValueError, "empty parameter list: an iterator, such as model.parame"),
     "a state dict": (MODEL.state_dict(), TypeError, r"looks like a state dict: write AdamW\(mode"),
     "one group": ({"params": tensors()}, TypeError, r"like one group: write AdamW\(\[group\]\)"),
     "a model in a group": ([{"params": MODEL}], TypeError, "not a model"),
     "uncalled in a group": ([{"params": MODEL.parameters}], TypeError, "is a function"),
-    "used up in a group": ([{"params": USED_UP}], ValueError, "has been used up"),
+    "used up in a group": ([{"params": USED_UP}], ValueError, "gives its parameters once"),
+    "a filter used up": (filter(None, ()), ValueError, "empty parameter list: an iterator"),
     "no parameters": ([{"lr": 0.1}], ValueError, r"needs its parameters under 'params'; .*'lr'"),
 }
 
@@ -37,6 +39,48 @@ MISTAKES = {
 def test_what_was_meant_is_said(params, error, says):
     with pytest.raises(error, match=says):
         optim.AdamW(params)
+
+
+# Adafactor's eps is two numbers, which the others refuse.
+OTHERS = [n for n in torch.optim.__all__ if n[0].isupper() and n not in ("Optimizer", "Adafactor")]
+
+
+def test_what_torch_takes_is_taken():
+    several = nn.ParameterList([torch.ones(2), torch.ones(3)])
+    for params in (
+        several,
+        [{"params": several}],
+        dict(MODEL.named_parameters()).values(),
+        filter(lambda p: True, MODEL.parameters()),
+        MODEL.named_parameters(),
+        ({"params": MODEL.weight}, {"params": (MODEL.bias,)}),
+    ):
+        assert sum(len(g["params"]) for g in optim.AdamW(params).param_groups) == 2
+
+
+@pytest.mark.parametrize("cls", [optim.SGD, torch.optim.SGD])
+@pytest.mark.parametrize(("name", "meant"), [("adaptiv", "adaptive"), ("momentun", "momentum")])
+def test_a_misspelt_key_in_a_group_of_sams_is_refused(cls, name, meant):
+    group = {"params": MODEL.weight, name: 0.5}
+    with pytest.raises(TypeError, match=f"'{name}', in a group; did you mean '{meant}'"):
+        optim.SAM([dict(group)], cls)
+    o = optim.SAM([{"params": MODEL.bias, "name": "mine", "rho": 0.1}], cls)
+    with pytest.raises(TypeError, match=f"'{name}', in a group; did you mean '{meant}'"):
+        o.add_param_group(dict(group))
+    assert len(o.param_groups) == 1
+
+
+@pytest.mark.parametrize("cls", [optim.SGD, torch.optim.SGD])
+def test_sam_says_what_was_meant(cls):
+    with pytest.raises(TypeError, match=r"write SAM\(model\.parameters\(\)\)"):
+        optim.SAM(MODEL, cls)
+
+
+@pytest.mark.parametrize("old", OTHERS)
+def test_groups_of_another_optimizer_are_taken(old):
+    made = getattr(torch.optim, old)([torch.ones(2, 2, requires_grad=True)])
+    for cls in (optim.Adam, optim.Rprop, optim.SGD):
+        assert cls(copy.deepcopy(made.param_groups)).param_groups[0]["lr"] == made.defaults["lr"]
 
 
 def test_a_generator_may_be_empty_in_a_group():

@@ -125,7 +125,8 @@ class AveragingOptimizer(Moving):
     def _may_step(self, evaluates: bool) -> None:
         if evaluates and self._followers is not None:
             self._followers.look()
-        if not self.training:
+        # Without state, both points are the same.
+        if not self.training and (self.state or not self._flat()):
             raise RuntimeError(
                 "the parameters hold the averaged weights, from which no step can be made: call "
                 "optimizer.train() first (or model.train(), with model= given)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from inspect import GEN_CLOSED, getgeneratorstate, isgenerator
 from numbers import Integral, Real
 from typing import Any
@@ -19,15 +19,20 @@ ALIASES = {
     "eps": ("epsilon",),
     "max_grad_norm": ("max_norm", "clip_norm", "grad_clip", "clip_grad_norm"),
 }
-# What torch's schedulers write into groups; whoever builds groups from an old one's gives them.
-SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "swa_lr", "initial_momentum", "base_momentum",
-              "max_momentum", "min_momentum")  # fmt: skip
+# What torch's schedulers write into groups, and options that look like another optimizer's:
+# whoever builds groups from an old optimizer's gives them.
+KEPT = ("initial_lr", "max_lr", "min_lr", "swa_lr", "initial_momentum", "base_momentum",
+        "max_momentum", "min_momentum", "betas", "etas")  # fmt: skip
+USED_UP = (
+    "optimizer got an empty parameter list: an iterator, such as model.parameters(), gives its "
+    "parameters once; call it again, or keep list(model.parameters())"
+)
 NEAR = 0.85  # weight_dacay is nearer to weight_decay than this, weight_decay_scale is not
 
 
 def check_params(params: Any, cls: str) -> Any:
     """Parameters as torch takes them; raises where something else was probably meant."""
-    if isinstance(params, nn.Module):
+    if isinstance(params, nn.Module) and not isinstance(params, nn.ParameterList):
         raise TypeError(
             f"params must be tensors or groups, not a model: write {cls}(model.parameters())"
         )
@@ -37,13 +42,16 @@ def check_params(params: Any, cls: str) -> Any:
             else f"a state dict: write {cls}(model.parameters())"
         )  # fmt: skip
         raise TypeError(f"params must be tensors or groups in a list; this looks like {hint}")
-    if callable(params):
+    if callable(params) and not isinstance(params, Iterable):
         called = getattr(params, "__name__", "it")
         raise TypeError(
             f"params is a function, not what it gives: write {cls}(model.{called}()), with "
             "parentheses"
         )
-    _check_unused(params)
+    if isinstance(params, Iterator):
+        params = list(params)
+        if not params:
+            raise ValueError(USED_UP)
     return params
 
 
@@ -54,25 +62,20 @@ def check_group(group: Any, known: Iterable[str], cls: str) -> None:
         return  # torch says it
     if "params" not in group:
         raise ValueError(f"a group needs its parameters under 'params'; it has {[*group]}")
-    if isinstance(group["params"], nn.Module) or callable(group["params"]):
-        check_params(group["params"], cls)
-    _check_unused(group["params"])
+    params = group["params"]
+    if isinstance(params, nn.Module) or callable(params):
+        check_params(params, cls)
+    # Others that are empty may be meant so: the parameters of a kind, of which there are none.
+    if isgenerator(params) and getgeneratorstate(params) == GEN_CLOSED:
+        raise ValueError(USED_UP)
     known = {*known, "params", "param_names"}
     for name in group:
-        if name in known or name in SCHEDULERS or not isinstance(name, str):
+        if name in known or name in KEPT or not isinstance(name, str):
             continue
         meant = [k for k, names in ALIASES.items() if name.lower() in names and k in known]
         meant += difflib.get_close_matches(name.lower(), known, 1, NEAR)
         if meant:
             raise TypeError(f"{cls} has no option {name!r}, in a group; did you mean {meant[0]!r}?")
-
-
-def _check_unused(params: Any) -> None:
-    if isgenerator(params) and getgeneratorstate(params) == GEN_CLOSED:
-        raise ValueError(
-            "optimizer got an empty parameter list: the generator has been used up; call "
-            "model.parameters() again, or keep list(model.parameters())"
-        )
 
 
 def plain(x: Any) -> Any:

@@ -52,7 +52,9 @@ class LookingAhead(Moving):
     def _prepare(self) -> None:
         if self._kept is not None:
             raise RuntimeError("no step can be made while the parameters are ahead")
-        if not self._seen and any(map(self.looks_ahead, self.param_groups)):
+        ahead = self._seen or not any(map(self.looks_ahead, self.param_groups))
+        # Without a velocity, ahead is here.
+        if not ahead and (self.state or not self._flat()):
             raise RuntimeError(
                 "the gradient is to be taken ahead of the weights: call step(closure), or go "
                 "forward and backward inside `with optimizer.ahead():` before step()"

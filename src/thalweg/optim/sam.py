@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from thalweg.optim.accumulation import Accumulation
 from thalweg.optim.climb import Climb
-from thalweg.optim.given import plain_options
+from thalweg.optim.given import check_group, check_params, plain_options
 from thalweg.optim.groups import Group
 from thalweg.optim.memory import Memory
 from thalweg.optim.optimizer import RuleOptimizer
@@ -84,6 +84,7 @@ class SAM(RuleOptimizer):
                 "base_optimizer must be a class, such as thalweg.optim.SGD, whose arguments follow "
                 f"as SAM's own, not {base_optimizer!r}"
             )
+        params = check_params(params, type(self).__name__)
         self.base_optimizer = base_optimizer(params, **base_options)
         self.model = model
         own = plain_options({"rho": rho, "adaptive": adaptive})
@@ -92,10 +93,15 @@ class SAM(RuleOptimizer):
                 f"{type(self.base_optimizer).__name__} cannot be the base optimizer: it has an "
                 f"option {name!r} of its own, and they share their groups"
             )
+        for group in self.base_optimizer.param_groups:
+            self._check_keys(group, own)
         self._surround(own)
         groups = self.base_optimizer.param_groups
         torch.optim.Optimizer.__init__(self, groups, {**self.base_optimizer.defaults, **own})
         self._surround(own)
+
+    def _check_keys(self, group: Group, own: Group) -> None:
+        check_group(group, {*self.base_optimizer.defaults, *own}, type(self).__name__)
 
     def _surround(self, own: Group) -> None:
         """Stand around the base optimizer as it is now; its groups are given what they lack."""
@@ -110,6 +116,7 @@ class SAM(RuleOptimizer):
         if self.param_groups is not self.base_optimizer.param_groups:  # torch's constructor
             self.param_groups.append(param_group)
             return
+        self._check_keys(param_group, self._climb.defaults)
         self._climb._check({**self._climb.defaults, **self.base_optimizer.defaults, **param_group})
         self.base_optimizer.add_param_group(param_group)
         self._climb.add_param_group(self.param_groups[-1])
@@ -162,12 +169,6 @@ class SAM(RuleOptimizer):
             self._return()
             raise
         return loss
-
-    def _flat(self) -> bool:
-        """Whether all gradients are zero, so that nothing is climbed and no other gradient could be
-        found: torch.distributed.checkpoint makes such a step to have the state allocated."""
-        grads = [p.grad for p in self._all_params() if p.grad is not None]
-        return bool(grads) and not any(bool(g.any()) for g in grads)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         super().zero_grad(set_to_none)

@@ -90,6 +90,13 @@ class Stateful(Groups):
     def _state_name(self, key: str, p: Tensor) -> str:
         return f"the state {key!r} of {self._name(p)}"
 
+    def _flat(self) -> bool:
+        """Whether there are gradients and all are zero. torch.distributed.checkpoint makes a step
+        with such, at rate 0, to have the state allocated."""
+        grads = [p.grad for group in self.param_groups for p in group["params"]]
+        there = [g for g in grads if g is not None]
+        return bool(there) and not any(bool(g.any()) for g in there)
+
     def memory(self) -> Memory:
         """The bytes of state that these parameters need with the options as they are, gradients or
         not. Nothing is allocated for it."""
@@ -139,11 +146,11 @@ class Stateful(Groups):
         def add(_: torch.optim.Optimizer, made: dict[str, Any]) -> None:
             for packed in made["param_groups"]:  # a scheduler may have written NumPy's numbers
                 packed.update(plain_options(packed))
-            groups = [g for g in self.param_groups if isinstance(g, TorchGroup)]
-            if groups:
+            beside = [g.unlisted() if isinstance(g, TorchGroup) else {} for g in self.param_groups]
+            if any(beside):
                 made["thalweg"] = [
-                    plain_options({k: x for k, x in g.unlisted().items() if k not in EXECUTION})
-                    for g in groups
+                    plain_options({k: x for k, x in options.items() if k not in EXECUTION})
+                    for options in beside
                 ]
 
         hook = self.register_state_dict_post_hook(add, prepend=True)
