@@ -152,8 +152,8 @@ def runs(monkeypatch):
     """Have trials run by a stand-in; gives the trials of each race and who is to fail."""
     asked, failing = [], set()
 
-    def run(trials, workers):
-        del workers
+    def run(trials, workers, sources):
+        del workers, sources
         asked.append(list(trials))
         for t in trials:
             error = f"ValueError: {t.algorithm} cannot" if t.algorithm in failing else ""
