@@ -54,6 +54,7 @@ class AveragingOptimizer(Moving):
             return
         if not self.training:
             return
+        self._present()
         kept = {p: p.detach().clone() for p in self._with_views()}
         self._move(self.rule.views["averaged"], kept)
         for p, y in kept.items():

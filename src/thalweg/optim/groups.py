@@ -72,8 +72,15 @@ class Groups(Opaque, torch.optim.Optimizer):
             )
         self._numbers(group, self._numeric)
 
+    def _complete(self) -> None:
+        """Give groups that have been put there by hand the options that they lack."""
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
     def _agree(self) -> None:
         """Options that speak of all parameters together must be the same in all groups."""
+        self._complete()
         for name in self.united:
             first = self.param_groups[0][name]
             for group in self.param_groups:

@@ -36,6 +36,7 @@ class LookingAhead(Moving):
         assert me.rule.ahead is not None
         needed = set(me.rule.ahead.state.values())
         moving = [p for p in far if needed <= me.state.get(p, {}).keys()]
+        self._present()
         with torch.no_grad():
             kept = {p: p.clone() for p in moving}
             me._move(me.rule.ahead, moving)

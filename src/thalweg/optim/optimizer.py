@@ -103,9 +103,7 @@ class RuleOptimizer(Choosing):
     def _refresh(self) -> None:
         """Read the groups and their options; a plan that does not fit them any more is dropped."""
         if not self._plan.fits(self.param_groups):
-            for group in self.param_groups:  # one put there by hand may lack what is not torch's
-                for name, value in self.defaults.items():
-                    group.setdefault(name, value)
+            self._complete()
             self._plan = Plan(self.param_groups)
         plan, changes = self._plan, []
         for i, group in enumerate(plan.groups):
@@ -229,6 +227,7 @@ class RuleOptimizer(Choosing):
         wanted = self.param_groups[0].get("check_finite", self.defaults["check_finite"])
         if not wanted:
             return True
+        self._present()
         for group in self.param_groups:
             refuse(self, group, self._divided_by)
             for p in group["params"]:

@@ -139,6 +139,7 @@ class SAM(RuleOptimizer):
         """Both moves; returns the closure's loss at the weights before them. After
         :meth:`first_step`, the second move, for which a closure is called once."""
         loss = None
+        self._look_around()
         if self._climbed is not None:
             if closure is not None:
                 with torch.enable_grad():
@@ -170,6 +171,13 @@ class SAM(RuleOptimizer):
             raise
         return loss
 
+    def _look_around(self) -> None:
+        """What has been put in the place of the groups or the state holds for all who share them;
+        raises where memory is not there."""
+        for o in (self.base_optimizer, self._climb):
+            o.param_groups, o.state = self.param_groups, self.state
+        self._present()
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         super().zero_grad(set_to_none)
         self._original._accumulation.zeroed = True
@@ -193,6 +201,7 @@ class SAM(RuleOptimizer):
             return
         if self._climbed is not None:
             raise RuntimeError("first_step has been taken: second_step comes next")
+        self._look_around()
         finite = self._climb._finite()
         if finite:
             self._climb._step()
@@ -212,9 +221,9 @@ class SAM(RuleOptimizer):
             self.zero_grad()
 
     def _return(self) -> None:
-        climbed, self._climbed = self._climbed or [], None
-        if climbed:
-            self._climb.back(climbed)
+        if self._climbed:
+            self._climb.back(self._climbed)
+        self._climbed = None
         for m in self._frozen:
             m.track_running_stats = True
         self._frozen = []

@@ -12,6 +12,7 @@ from torch import Tensor
 from thalweg.engines.base import Work, real
 from thalweg.engines.counters import own_counter
 from thalweg.engines.observed import unobserved
+from thalweg.engines.watch import missing
 from thalweg.optim.fit import check_fit
 from thalweg.optim.given import plain_options
 from thalweg.optim.groups import Group, Groups
@@ -68,6 +69,15 @@ class Stateful(Groups):
         if state:  # as in torch's, a parameter without state is not there
             self.state[p] = state
         return bool(missing)
+
+    def _present(self) -> None:
+        """Raise for parameters and gradients whose memory is not there: torch's operations on them
+        would end the process."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                for x, what in ((p, ""), (p.grad, "the gradient of ")):
+                    if x is not None and (reason := missing(x)):
+                        raise ValueError(f"{what}{self._name(p)} has lost its memory: {reason}")
 
     def _look(self, p: Tensor, values: Values, work: Work, gradient: Tensor | None) -> None:
         """Raise for memory that is not there, and for a gradient or state that does not fit its
@@ -164,6 +174,7 @@ class Stateful(Groups):
         that this optimizer declares for it, whatever the parameters' dtype; how a step is executed
         (``engine``, ``state_dtype``, ``check_finite`` and torch's flags) stays as constructed, and
         so does every option that the checkpoint does not hold."""
+        self._complete()
         before = self.state, self.param_groups
         kept = [{name: g[name] for name in self.defaults} for g in self.param_groups]
         given: dict[str, Any] = {}

@@ -9,6 +9,7 @@ import torch
 from optim.moves.memory import Watch, home, overlaps_itself, readable
 from thalweg import optim
 from thalweg.optim.moving import Moving
+from thalweg.optim.optimizer import RuleOptimizer
 
 
 class Actor:
@@ -29,7 +30,7 @@ class Actor:
 
     @property
     def ours(self):
-        return isinstance(self.optimizer, optim.Optimizer)
+        return isinstance(self.optimizer, RuleOptimizer)
 
     def fresh(self, label, dtype=None):
         x = torch.randn(
