@@ -206,6 +206,18 @@ def test_averages_do_not_stand_still(cls, options, key):
     torch.testing.assert_close(found[BFLOAT16], found[torch.float32], rtol=0.03, atol=0)
 
 
+@every_engine
+def test_a_difference_of_two_averages_stays_positive(engine):
+    """Centred RMSprop: with noise in both averages a third of the variances would be negative."""
+    seed = torch.Generator().manual_seed(0)
+    p = torch.zeros(500, requires_grad=True)
+    o = optim.RMSprop([p], lr=1e-3, centered=True, engine=engine, state_dtype=BFLOAT16)
+    for _ in range(400):
+        p.grad = 1 + 0.03 * torch.randn(500, generator=seed)
+        o.step()
+    assert p.isfinite().all()
+
+
 def test_a_checkpoint_without_steps_goes_on_as_one_that_has_made_some():
     """SGD's of torch counts none: its first gradient is not to come again."""
     p, q = (torch.ones(3, dtype=BFLOAT16, requires_grad=True) for _ in range(2))

@@ -34,6 +34,7 @@ def beside(rounded, x, way):
 def check_every_step(optimizer, steps):
     rule = optimizer.rule
     nearest = {"w"} | {rule.state[s] for s in rule.nearest}
+    nearest |= {rule.state[s] for s in rule.compared if optimizer.param_groups[0].get("centered")}
     for t, grads in enumerate(steps, 1):
         (p,), (g,) = params(optimizer), grads
         p.grad = g

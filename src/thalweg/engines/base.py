@@ -47,7 +47,8 @@ class Work:
 
     def at_random(self, symbol: str, dtype: torch.dtype) -> bool:
         """Whether a state is rounded at random where it is stored in this dtype."""
-        return dtype is torch.bfloat16 and symbol not in self.rule.nearest
+        compared = self.rule.compared if self.rule.compared <= {*self.graph.states} else ()
+        return dtype is torch.bfloat16 and symbol not in (*self.rule.nearest, *compared)
 
     @property
     def scalar_keys(self) -> dict[str, str]:

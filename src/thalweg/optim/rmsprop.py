@@ -11,7 +11,7 @@ from thalweg.rule import bounded, cautious, clip_global_norm, l2_decay, maximize
 
 @bounded
 @cautious
-@rule(state={"v": "square_avg", "z": "momentum_buffer", "m": "grad_avg"})
+@rule(state={"v": "square_avg", "z": "momentum_buffer", "m": "grad_avg"}, compared=("v", "m"))
 def rmsprop(
     g: Any, v: Any, z: Any, m: Any, *, alpha: Any, eps: Any, momentum: Any, centered: bool
 ) -> Any:

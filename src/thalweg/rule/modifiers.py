@@ -53,6 +53,7 @@ def either(option: str, yes: Rule, no: Rule) -> Rule:
         state={**no.state, **yes.state},
         scalar=no.scalar | yes.scalar,
         nearest=no.nearest | yes.nearest,
+        compared=no.compared | yes.compared,
         shaped={**no.shaped, **yes.shaped},
         start={**no.start, **yes.start},
         counts=no.counts if no.counts is yes.counts else None,

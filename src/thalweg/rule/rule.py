@@ -66,6 +66,9 @@ class Rule:
     # came, whose sign alone counts, or that only grow. All others, averages and sums, are rounded
     # at random to bfloat16, in which they would stand still.
     nearest: frozenset[str] = frozenset()
+    # States whose difference is taken, where all of them are needed, are not rounded at random
+    # either: the noise of both would make it negative.
+    compared: frozenset[str] = frozenset()
     # Whether `step` is kept beside the state; a rule that asks only for the first step need not.
     # None: where the options make it ask.
     counts: bool | None = True
@@ -154,7 +157,7 @@ def rule(
 
     ``state`` maps the function's symbols to keys of ``optimizer.state`` (a tuple uses the symbols
     themselves); ``facts`` are further fields of :class:`Rule` (``scalar``, ``shaped``, ``start``,
-    ``nearest``, ``apply``, ``sparse``, ``counts``).
+    ``nearest``, ``compared``, ``apply``, ``sparse``, ``counts``).
     """
     if misplaced:
         raise TypeError("write @rule(), with parentheses and named arguments, above the function")
@@ -181,9 +184,10 @@ def rule(
         facts["scalar"] = frozenset(facts.get("scalar", ()))
         facts["shared"] = frozenset(facts.get("shared", ()))
         facts["nearest"] = frozenset(facts.get("nearest", ()))
+        facts["compared"] = frozenset(facts.get("compared", ()))
         if unknown := facts["scalar"] - set(keys):
             raise ValueError(f"{function.__name__}: scalar={tuple(unknown)} is not in state")
-        for fact in ("shaped", "nearest"):
+        for fact in ("shaped", "nearest", "compared"):
             if unknown := set(facts.get(fact, ())) - set(keys):
                 raise ValueError(f"{function.__name__}: {fact}={tuple(unknown)} is not in state")
         names = frozenset((*scalars, "lr", *facts.pop("reads", ()))) - {"step"}
