@@ -13,7 +13,7 @@ import torch
 
 from optim.moves.actor import Actor, elsewhere, number
 from optim.moves.kept import Skip
-from optim.moves.memory import home, readable
+from optim.moves.memory import home, overlaps_itself, readable
 from thalweg.optim.registry import ALGORITHMS
 
 DTYPES = ("float32", "float64", "bfloat16", "float16", "complex64")
@@ -30,6 +30,12 @@ ROUNDING = {
 # Rules with factorizations and iterations magnify the rounding of what they are given.
 MAGNIFIED = {"muon": 500.0, "soap": 500.0, "adafactor": 4.0, "prodigy": 20.0}
 CLEAR = (ValueError, RuntimeError, TypeError)
+# What a clear error names: a parameter, or the groups that contradict each other. (The last is
+# torch's, in the closure.)
+NAMED = r"parameter (\d+ of group \d+|'p\d+')|in all groups|attempting to assign a gradient"
+# What is refused by design, with its reason, though torch's optimizers have no such trouble: they
+# sum over nothing, and have no engine that can be asked for by name.
+LIMITS = r'stands in the groups more than once|engine="fused" cannot step .* with its state'
 
 
 class Wrong(AssertionError):
@@ -293,7 +299,7 @@ class World:
 
 
 def put(x, y):
-    if x.shape == y.shape and readable(x) and readable(y) and x.numel():
+    if x.shape == y.shape and readable(x) and readable(y) and x.numel() and not overlaps_itself(x):
         x.detach().copy_(y.detach())
 
 
