@@ -7,7 +7,6 @@ import threading
 import torch
 
 from optim.moves.memory import Watch, home, overlaps_itself, readable
-from thalweg import optim
 from thalweg.optim.moving import Moving
 from thalweg.optim.optimizer import RuleOptimizer
 
