@@ -125,6 +125,23 @@ def test_tensors_are_filled_in_place(make):
     assert rate != 7.0
 
 
+@pytest.mark.parametrize("name", ["lr", "betas"])
+def test_a_tensor_given_for_all_groups_becomes_one_for_each(name):
+    given = {"lr": torch.tensor(0.1), "betas": (torch.tensor(0.9), torch.tensor(0.99))}
+    groups = [{"params": [torch.zeros(2, requires_grad=True)]} for _ in range(3)]
+    optimizer = optim.Adam(groups, **given)
+    if name == "lr":
+        attach(optimizer, [constant(1.0), constant(0.5), None], lr=[0.2, 0.2, None])
+        found = [float(g["lr"]) for g in optimizer.param_groups]
+        right = [0.2, 0.1, 0.1]
+    else:
+        attach(optimizer, None, betas=[(constant(0.5), None), (constant(0.6), None), None])
+        found = [float(g["betas"][0]) for g in optimizer.param_groups]
+        right = [0.5, 0.6, 0.9]
+    assert found == pytest.approx(right)
+    assert optimizer.param_groups[0][name] is given[name] or name == "betas"
+
+
 def test_what_stays_the_same_is_not_written_again():
     optimizer = two_groups(optim.AdamW)
     scheduler = attach(optimizer, multi_step([3]), betas=(constant(0.8), None))

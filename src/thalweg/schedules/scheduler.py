@@ -141,6 +141,9 @@ class Scheduler(LRScheduler):
 
     def _write(self, step: int, values: list[tuple[Track[Any], float]]) -> None:
         groups = self.optimizer.param_groups
+        if len(groups) > 1:
+            for name in {t.name for t, _ in values}:
+                _part(groups, name)
         for t, value in values:
             t.write(groups, value)
         self.last_epoch, self._step_count = step, step + 1
@@ -202,6 +205,25 @@ class Scheduler(LRScheduler):
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         """Take over what else a state holds."""
+
+
+def _part(groups: Groups, name: str) -> None:
+    """Give each group a tensor of its own where several hold the same one (a rate that was given
+    for all): what is written for one would hold for the others."""
+    seen: set[int] = set()
+
+    def own(x: Any) -> Any:
+        if isinstance(x, Tensor) and id(x) in seen:
+            x = x.clone()
+        seen.add(id(x))
+        return x
+
+    for group in groups:
+        given = group.get(name)
+        if isinstance(given, Tensor):
+            group[name] = own(given)
+        elif isinstance(given, tuple | list) and any(isinstance(x, Tensor) for x in given):
+            group[name] = type(given)(map(own, given))
 
 
 def _step(name: str, step: Any) -> int:
