@@ -53,11 +53,16 @@ class Climb(Moving):
         del group
         return p.dtype  # the way back must be exact
 
+    def take(self, group: Group) -> None:
+        """Know a group that has been added to the base optimizer's."""
+        for name, value in self.defaults.items():
+            group.setdefault(name, value)
+        self._forget()
+
     def _look(self, p: Tensor, values: Values, work: Work, gradient: Tensor | None) -> None:
-        kept = self.state.get(p, {}).get("old_p")
         # What a climb writes without reading it may be of a parameter that was another one then.
-        if work.rule is self.rule and kept is not None and _unlike(kept, p):
-            del self.state[p]["old_p"]
+        if work.rule is self.rule and _unlike(self.state.get(p, {}).get("old_p"), p):
+            self.state.pop(p, None)
         super()._look(p, values, work, gradient)
 
     def back(self, params: list[Tensor]) -> None:
@@ -69,7 +74,7 @@ class Climb(Moving):
 def _unlike(kept: Any, p: Tensor) -> bool:
     """Whether a parameter cannot be kept in a tensor, or not exactly."""
     if not isinstance(kept, Tensor) or missing(kept):
-        return True
+        return kept is not None
     return (kept.shape, kept.dtype, kept.device) != (p.shape, p.dtype, p.device)
 
 

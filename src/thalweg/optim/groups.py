@@ -157,8 +157,9 @@ class Groups(Opaque, torch.optim.Optimizer):
             for k, q in enumerate(group["params"]):
                 if q is p:
                     shape = tuple(p.shape)
-                    if "param_names" in group:
-                        return f"parameter {group['param_names'][k]!r} (shape {shape})"
+                    names = group.get("param_names", ())
+                    if k < len(names):  # groups may have been changed by hand
+                        return f"parameter {names[k]!r} (shape {shape})"
                     return f"parameter {k} of group {i} (shape {shape})"
         raise KeyError("not a parameter of this optimizer")
 

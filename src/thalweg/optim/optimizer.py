@@ -272,12 +272,14 @@ class RuleOptimizer(Choosing):
             chosen.append((p, group, place, turn, self._settle(p, group, work, engine)))
         rounds: list[list[Any]] = []
         numbers = {id(p): k for k, (p, _, _) in enumerate(plan.entries())}
+        fresh: dict[int, bool] = {}
         for p, group, place, turn, engine in chosen:
             graph = plan.graphs[place]
-            fresh = self._allocate(p, group, graph)
+            new = self._allocate(p, group, graph)
+            fresh.setdefault(id(p), new)
             if turn == len(rounds):
                 rounds.append([])
-            slot = Slot(p, place, self.state.get(p, {}), fresh and not turn, numbers[id(p)])
+            slot = Slot(p, place, self.state.get(p, {}), fresh[id(p)], numbers[id(p)])
             rounds[turn].append((slot, engine, graph, group["differentiable"]))
         plan.rounds = [batches(self.rule, slots) for slots in rounds]
         plan.waiting = [p for p, _, _ in plan.entries() if id(p) not in times]

@@ -107,9 +107,17 @@ class SAM(RuleOptimizer):
         """Stand around the base optimizer as it is now; its groups are given what they lack."""
         self.param_groups, self.state = self.base_optimizer.param_groups, self.base_optimizer.state
         self._climb = Climb(self.param_groups, own, {})
+        self._share_groups()
         self._climbed: list[Tensor] | None = None  # between the two steps: who has to come back
         self._frozen: list[_BatchNorm] = []
         self._accumulation = Accumulation()
+
+    def _share_groups(self) -> None:
+        base = self.base_optimizer
+        base.param_groups = self._climb.param_groups = self.param_groups
+        base.state = self.state
+        if isinstance(base, RuleOptimizer):
+            base._complete()  # before the climb does, whose own options are others
 
     def add_param_group(self, param_group: Group) -> None:
         """Add parameters with options of their own. Raises, and adds nothing, for bad options."""
@@ -119,7 +127,7 @@ class SAM(RuleOptimizer):
         self._check_keys(param_group, self._climb.defaults)
         self._climb._check({**self._climb.defaults, **self.base_optimizer.defaults, **param_group})
         self.base_optimizer.add_param_group(param_group)
-        self._climb.add_param_group(self.param_groups[-1])
+        self._climb.take(self.param_groups[-1])
 
     def hyperparameters(self, group: Group) -> Values:
         base = self.base_optimizer
@@ -174,8 +182,7 @@ class SAM(RuleOptimizer):
     def _look_around(self) -> None:
         """What has been put in the place of the groups or the state holds for all who share them;
         raises where memory is not there."""
-        for o in (self.base_optimizer, self._climb):
-            o.param_groups, o.state = self.param_groups, self.state
+        self._share_groups()
         self._present()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
