@@ -189,7 +189,10 @@ class RuleOptimizer(Choosing):
         with self._lock:
             if self._finite():
                 self._prepare()
-                for together in self._plan.rounds:
+                for turn, together in enumerate(self._plan.rounds):
+                    if turn:  # a gradient that shares its parameter's memory has changed
+                        for batch in together:
+                            batch.collect()
                     everything = sum([b.count() for b in together])
                     drive([b.run(self._plan.values, everything) for b in together])
                 if self.rule.shared:

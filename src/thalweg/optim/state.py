@@ -54,7 +54,7 @@ class Stateful(Groups):
                 real(x).fill_(float(group[start]) if isinstance(start, str) else start)
             state[self.rule.state[s]] = x
         for s in graph.new_shaped:
-            if self.rule.state[s] not in state:
+            if state.get(self.rule.state[s]) is None:
                 shape = self.rule.shaped[s](tuple(p.shape), self.values(p, group))
                 x = torch.zeros(shape, dtype=_wide(p), device=p.device)
                 state[self.rule.state[s]] = x

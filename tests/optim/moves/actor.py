@@ -7,7 +7,7 @@ import threading
 import torch
 
 from optim.moves.memory import Watch, home, overlaps_itself, readable
-from thalweg.optim.moving import Moving
+from thalweg.optim.averaging import AveragingOptimizer
 from thalweg.optim.optimizer import RuleOptimizer
 
 
@@ -53,6 +53,12 @@ class Actor:
         scalar = {rule.state[s] for s in rule.scalar} | {"step"}
         shaped = {rule.state[s] for s in rule.shaped}
         return set(rule.state.values()) - scalar - shaped | {"old_p"}, shaped, scalar
+
+    def sums(self):
+        """Whether the last step has taken sums over all parameters."""
+        phases = self.optimizer.phases() if self.ours else ()
+        batches = [b for o in phases for b in getattr(o, "batches", ())]
+        return any(r.scope == "all" for b in batches for r in b.work.graph.reductions)
 
     def state(self, p):
         return self.optimizer.state.get(p, {})
@@ -126,7 +132,7 @@ class Actor:
                     p.grad = g
 
     def averages(self):
-        return isinstance(self.optimizer, Moving)
+        return isinstance(self.optimizer, AveragingOptimizer)
 
     def average(self):
         """The weights to evaluate with, for a moment."""

@@ -264,8 +264,10 @@ class World:
             raise Wrong(f"{what}: shapes {tuple(x.shape)} and {tuple(y.shape)}")
         real = [torch.view_as_real(t) if t.is_complex() else t for t in (x.detach(), y.detach())]
         # Torch rounds to a state's format before it uses the state, these engines after.
-        beside = [v for v in self.actors[0].state(p).values() if isinstance(v, torch.Tensor)]
-        formats = {real_dtype(t) for t in (*real, p, *(v for v in beside if v.dim()))}
+        first = self.actors[0]
+        formats = {real_dtype(t) for t in (*real, p, *first.tensors(p).values())}
+        if first.sums():  # over all parameters, each in its own precision
+            formats |= {real_dtype(q) for q in first.params.values()}
         if self.plan.algorithm == "nadam" and what.startswith("torch"):
             formats.add(torch.float32)  # what torch keeps the product in, whatever the weights
         tolerance = max(ROUNDING.get(d, 0.0) for d in formats) * MAGNIFIED.get(
