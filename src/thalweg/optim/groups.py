@@ -10,7 +10,16 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from thalweg.optim.options import Interval, check, check_choice, check_common, limits, number
+from thalweg.optim.options import (
+    DEFAULTS,
+    Interval,
+    check,
+    check_choice,
+    check_common,
+    limits,
+    number,
+)
+from thalweg.optim.torch_group import beyond_torch
 from thalweg.optim.tracing import Opaque
 from thalweg.rule.rule import Rule, Values
 
@@ -73,21 +82,25 @@ class Groups(Opaque, torch.optim.Optimizer):
         self._numbers(group, self._numeric)
 
     def _complete(self) -> None:
-        """Give groups that have been put there by hand the options that they lack."""
-        for group in self.param_groups:
+        """Give groups that have been put there by hand the options that torch's class of this name
+        does not list; raise where another is missing."""
+        unlisted = {*DEFAULTS, *beyond_torch(type(self), self.defaults)}
+        for i, group in enumerate(self.param_groups):
             for name, value in self.defaults.items():
+                if name not in group and name not in unlisted:
+                    raise ValueError(f"parameter group {i}, put there by hand, has no {name!r}")
                 group.setdefault(name, value)
 
     def _agree(self) -> None:
         """Options that speak of all parameters together must be the same in all groups."""
-        self._complete()
         for name in self.united:
-            first = self.param_groups[0][name]
-            for group in self.param_groups:
-                if group[name] != first:
+            # A group put there by hand may lack it.
+            given = [group.get(name, self.defaults[name]) for group in self.param_groups]
+            for other in given:
+                if other != given[0]:
                     raise ValueError(
-                        f"{name} speaks of all parameters together: it cannot be {first!r} in one "
-                        f"group and {group[name]!r} in another"
+                        f"{name} speaks of all parameters together: it cannot be {given[0]!r} in "
+                        f"one group and {other!r} in another"
                     )
 
     @cached_property

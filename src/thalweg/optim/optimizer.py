@@ -227,7 +227,10 @@ class RuleOptimizer(Choosing):
 
     def _finite(self) -> bool:
         """Whether to go on: False if gradients are not finite and such steps are left out."""
-        wanted = self.param_groups[0].get("check_finite", self.defaults["check_finite"])
+        default = self.defaults["check_finite"]
+        wanted = next(
+            (x for g in self.param_groups if (x := g.get("check_finite", default))), False
+        )
         if not wanted:
             return True
         self._present()

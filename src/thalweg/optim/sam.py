@@ -116,7 +116,7 @@ class SAM(RuleOptimizer):
         base = self.base_optimizer
         base.param_groups = self._climb.param_groups = self.param_groups
         base.state = self.state
-        if isinstance(base, RuleOptimizer):
+        if isinstance(base, RuleOptimizer) and not self._climb._plan.fits(self.param_groups):
             base._complete()  # before the climb does, whose own options are others
 
     def add_param_group(self, param_group: Group) -> None:

@@ -4,33 +4,11 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
-import threading
 from typing import Any
 
 import llvmlite.binding as llvm
 
-_lock = threading.RLock()
-_theirs = getattr(llvm.ffi.lib, "_lock", None)  # llvmlite's own, around each of its calls
-
-
-def _before_fork() -> None:
-    """A child that came into being while another thread compiles would wait for it for ever."""
-    _lock.acquire()
-    if _theirs is not None:
-        _theirs.__enter__()
-
-
-def _after_fork() -> None:
-    if _theirs is not None:
-        _theirs.__exit__()
-    _lock.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
-    )
+from thalweg.engines.forks import lock
 
 
 @functools.cache
@@ -67,7 +45,7 @@ _count = itertools.count()
 def link(text: str, names: list[str], loops: bool = True) -> tuple[Any, dict[str, int]]:
     """Compile a module; returns what must be kept alive and the address of each name. ``loops``:
     whether it has loops that are worth the time to vectorise them."""
-    with _lock:  # llvmlite's optimiser and linker are not made for several threads
+    with lock:  # llvmlite's optimiser and linker are not made for several threads
         module = llvm.parse_assembly(text)
         module.verify()
         _optimise(module, loops)
@@ -80,7 +58,7 @@ def link(text: str, names: list[str], loops: bool = True) -> tuple[Any, dict[str
 
 def assembly(text: str) -> str:
     """What a module compiles to, for those who want to look."""
-    with _lock:
+    with lock:
         module = llvm.parse_assembly(text)
         _optimise(module)
         return str(target().emit_assembly(module))
