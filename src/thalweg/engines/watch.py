@@ -42,9 +42,11 @@ def missing(x: Tensor) -> str | None:
     last = sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True))
     needed = (x.storage_offset() + last + 1) * x.itemsize
     there = x.untyped_storage().nbytes()
-    if there >= needed:
-        return None
-    return f"its storage has {there} bytes, of which it needs {needed}"
+    if there < needed:
+        return f"its storage has {there} bytes, of which it needs {needed}"
+    # Zeros that torch keeps as a shape alone, and what records for somebody else, say that they
+    # have a storage. The former can be read, by torch.
+    return None if x.data_ptr() or x._is_zerotensor() else "its storage has no address"
 
 
 def layout(x: Tensor) -> tuple[int, ...]:

@@ -417,3 +417,68 @@ def shared_step_counts_are_seen_by_others():
         stepped(o, 2)
         assert o.state[p]["step"] is count
         assert float(count) == 3.0
+
+
+@fault
+def gradients_that_have_no_memory():
+    for engine in ("auto", "plain"):
+        for n, zeros in ((1, "first"), (2, "later")):
+            ours, theirs = weights((4, 3), (5,)), weights((4, 3), (5,))
+            for o in optim.AdamW(ours, engine=engine), torch.optim.AdamW(theirs):
+                for k in range(n):
+                    for p in o.param_groups[0]["params"]:
+                        zero = k == n - 1 and p.dim() == 1
+                        p.grad = torch._efficientzerotensor(p.shape) if zero else torch.ones_like(p)
+                    o.step()
+            assert all(map(torch.allclose, ours, theirs)), f"{engine}: {zeros} gradient"
+
+
+@fault
+def memory_that_has_a_size_and_no_address():
+    """Of parameters, gradients and state: zeros that are a shape alone, and what records."""
+    hollow = torch._efficientzerotensor, lambda n: torch._to_functional_tensor(torch.zeros(n))
+    for engine in ("auto", "plain"):
+        for k, make in enumerate(hollow):
+            for place in ("data", "grad", "state"):
+                if (k, place) == (0, "grad") or (k, place) == (1, "data"):
+                    continue  # can be read; cannot be put there
+                ps = weights(5, 6)
+                o = stepped(optim.AdamW(ps, engine=engine))
+                before = [p.detach().clone() for p in ps]
+                if place == "state":
+                    o.state[ps[1]]["exp_avg"] = make(6)
+                else:
+                    setattr(ps[1], place, make(6))
+                try:
+                    o.step()
+                except ValueError:
+                    pass
+                else:
+                    raise AssertionError(f"{engine}, {place}, {k}: was stepped")
+                assert torch.equal(ps[0], before[0]), f"{engine}, {place}, {k}: half stepped"
+
+
+@fault
+def gradients_are_kept_for_a_step_and_no_longer():
+    """Another thread may drop them while a kernel reads."""
+    for engine in ("auto", "plain"):
+        for kind in (optim.AdamW, optim.LAMB, optim.Muon):
+            (p,) = weights((8, 6))
+            o = stepped(kind([p], engine=engine))
+            for copied in (False, True):
+                p.grad = torch.randn(6, 8).mT if copied else torch.randn(8, 6)
+                seen, alive = weakref.ref(p.grad), []
+                (batch,) = o.batches
+                run = batch.run
+
+                def dropped(*given, run=run, p=p, seen=seen, alive=alive):
+                    p.grad = None
+                    gc.collect()
+                    alive.append(seen() is not None)
+                    yield from run(*given)
+
+                batch.run = dropped
+                o.step()
+                del batch.run
+                assert alive == [True], f"{engine}, {kind.__name__}: freed in the step"
+                assert seen() is None, f"{engine}, {kind.__name__}: kept after the step"
