@@ -128,6 +128,7 @@ class Held:
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.dicts = [s.state for s in slots]
+        self.keys = [k for d in self.dicts for k in d]
         self.contents = [x for d in self.dicts for x in d.values()]
         tensors = [x for x in self.contents if isinstance(x, Tensor)]
         self.watch = Watch([*(s.param for s in slots), *tensors])
@@ -139,6 +140,7 @@ class Held:
         return (
             len(now) == len(self.contents)
             and all(map(is_, self.contents, now))
+            and list(chain.from_iterable(self.dicts)) == self.keys
             and self.watch.same()
         )
 

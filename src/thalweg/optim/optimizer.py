@@ -250,7 +250,7 @@ class RuleOptimizer(Choosing):
         self._refresh()
         plan = self._plan
         fits = plan.built and not observed() and same(plan.states, self.state.values())
-        if not (fits and plan.collect()):
+        if not (fits and same(plan.stated, self.state) and plan.collect()):
             plan.built = False  # until all that can be wrong has been looked at
             self._build(plan)
 
@@ -288,7 +288,8 @@ class RuleOptimizer(Choosing):
         plan.waiting = [p for p, _, _ in plan.entries() if id(p) not in times]
         if not plan.collect():
             raise AssertionError("a batch does not fit the parameters it was just made for")
-        plan.states, plan.built = list(self.state.values()), not observed()
+        plan.stated, plan.states = list(self.state), list(self.state.values())
+        plan.built = not observed()
 
 
 _living: weakref.WeakSet[RuleOptimizer] = weakref.WeakSet()

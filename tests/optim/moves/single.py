@@ -482,3 +482,17 @@ def gradients_are_kept_for_a_step_and_no_longer():
                 del batch.run
                 assert alive == [True], f"{engine}, {kind.__name__}: freed in the step"
                 assert seen() is None, f"{engine}, {kind.__name__}: kept after the step"
+
+
+@fault
+def states_exchanged_in_their_order():
+    """The states stay what they are, in the order in which they are; whose they are does not."""
+    for engine in ("auto", "plain"):
+        ours, theirs = weights((4, 3), (4, 3)), weights((4, 3), (4, 3))
+        for o in optim.AdamW(ours, engine=engine), torch.optim.AdamW(theirs):
+            stepped(stepped(o), 1)
+            (p, mine), (q, other) = o.state.items()
+            o.state.clear()
+            o.state.update({q: mine, p: other})
+            stepped(o, 2)
+        same(ours, theirs)
