@@ -9,7 +9,9 @@ import threading
 import time
 import warnings
 import weakref
+from functools import partial
 
+import pytest
 import torch
 
 from optim.moves.memory import home
@@ -449,12 +451,8 @@ def memory_that_has_a_size_and_no_address():
                     o.state[ps[1]]["exp_avg"] = make(6)
                 else:
                     setattr(ps[1], place, make(6))
-                try:
+                with pytest.raises(ValueError, match=r"without memory|has no address"):
                     o.step()
-                except ValueError:
-                    pass
-                else:
-                    raise AssertionError(f"{engine}, {place}, {k}: was stepped")
                 assert torch.equal(ps[0], before[0]), f"{engine}, {place}, {k}: half stepped"
 
 
@@ -496,3 +494,88 @@ def states_exchanged_in_their_order():
             o.state.update({q: mine, p: other})
             stepped(o, 2)
         same(ours, theirs)
+
+
+def free(x):
+    x.untyped_storage().resize_(0)
+
+
+def refused(action):
+    """Assert that an action raises, and says what is wrong."""
+    with pytest.raises(ValueError, match=r"has lost its memory|has another shape"):
+        action()
+
+
+@fault
+def memory_lost_while_averages_are_evaluated():
+    def shape(p):
+        p.data = torch.zeros(2, *p.shape)
+
+    for engine in ("auto", "plain"):
+        for spoil in (lambda o, p: free(p), lambda o, p: free(o.state[p]["y"]),
+                      lambda o, p: shape(p)):  # fmt: skip
+            ps = weights(5, 6)
+            o = stepped(optim.ScheduleFreeAdamW(ps, engine=engine))
+            o.eval()
+            average = ps[0].detach().clone()
+            spoil(o, ps[1])
+            refused(o.train)
+            assert torch.equal(ps[0], average), "moved all the same"
+            assert not o.training
+            assert "y" in o.state[ps[0]]
+
+
+@fault
+def memory_lost_inside_a_closure():
+    """What is found is an error; parameters that are there are where they belong."""
+    for engine in ("auto", "plain"):
+        for kind in partial(optim.SGD, nesterov="lookahead"), optim.SAM:
+            for what in ("data", "grad"):
+                for call in (1, 2):
+                    ps = weights(5, 6)
+                    o, calls = kind(ps, momentum=0.9, engine=engine), []
+                    if call > len(o.phases()):
+                        continue
+
+                    def closure(ps=ps, calls=calls):
+                        calls.append(1)
+                        for p in ps:
+                            p.grad = torch.ones_like(p)
+                        return 0.0
+
+                    o.step(closure)
+                    calls.clear()
+
+                    def spoiled(closure=closure, ps=ps, calls=calls, call=call, what=what):
+                        closure()
+                        if len(calls) == call:
+                            free(getattr(ps[1], what))
+                        return 0.0
+
+                    before = ps[0].detach().clone()
+                    refused(lambda o=o, spoiled=spoiled: o.step(spoiled))
+                    if (what, call) != ("data", 2):  # SAM has climbed, all together
+                        assert torch.equal(ps[0], before), f"{type(o).__name__}, {what}, {call}"
+
+
+@fault
+def memory_lost_where_no_step_is_made():
+    ps = weights(5, 6)
+    o = stepped(optim.ScheduleFreeAdamW(ps))
+    saved = copy.deepcopy(o.state_dict())
+    free(saved["state"][1]["z"])
+    refused(lambda: o.load_state_dict(saved))
+    saved = copy.deepcopy(o.state_dict())
+    free(saved["state"][1]["step"])
+    refused(lambda: o.load_state_dict(saved))
+    o = optim.ScheduleFreeAdamW(ps)
+    free(ps[1])
+    refused(o.share_memory)
+    for kind in optim.ScheduleFreeAdamW, partial(optim.SGD, momentum=0.9, nesterov="lookahead"):
+        (p,) = weights(5)
+        o = kind([p])
+        if isinstance(o, optim.ScheduleFreeAdamW):
+            o.eval()
+        p.grad = torch.ones(5)
+        free(p.grad)
+        refused(o.step)
