@@ -89,8 +89,11 @@ class _Quick:
         from thalweg.engines.kernel.memory import FACTS, Look
 
         self.tensors, self.look = tensors, look
-        # A real tensor gets its negative bit from complex memory, which is elsewhere.
-        self.complex = [x for x in tensors if x.is_complex()]
+        # A real tensor gets its negative bit as the imaginary part of a conjugate: never the first
+        # number in its storage, so that there is more in it.
+        self.complex = [
+            x for x in tensors if x.is_complex() or x.nbytes < x.untyped_storage().nbytes()
+        ]
         self.flags = self._flags()
         self.objects: Longs = np.array(list(map(id, tensors)), dtype=np.int64)
         size = sum(len(FACTS) + 2 * x.dim() for x in tensors)

@@ -192,7 +192,8 @@ class RuleOptimizer(Choosing):
                 for turn, together in enumerate(self._plan.rounds):
                     if turn:  # a gradient that shares its parameter's memory has changed
                         for batch in together:
-                            batch.collect()
+                            if not batch.collect():
+                                raise RuntimeError("gradients have changed during the step")
                     everything = sum([b.count() for b in together])
                     drive([b.run(self._plan.values, everything) for b in together])
                 if self.rule.shared:

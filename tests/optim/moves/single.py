@@ -579,3 +579,50 @@ def memory_lost_where_no_step_is_made():
         p.grad = torch.ones(5)
         free(p.grad)
         refused(o.step)
+
+
+@fault
+def the_negative_bit_of_memory_that_is_where_it_was():
+    for engine in ("auto", "plain"):
+        for place in ("data", "state"):
+            found = []
+            for kind in partial(optim.AdamW, engine=engine), torch.optim.AdamW:
+                z = torch.tensor([3 + 1j])
+                p = z.imag.clone().requires_grad_()
+                o = kind([p], lr=0.1)
+                stepped(o)
+                x = p if place == "data" else o.state[p]["exp_avg"]
+                x.data = z.imag
+                stepped(o)
+                x.data = z.conj().imag
+                found.append(stepped(o).param_groups[0]["params"][0])
+            same(*([p] for p in found))
+
+
+@fault
+def a_count_that_two_parameters_share():
+    """Each counts it on, one after the other."""
+    for dtype in (torch.float64, torch.float32, torch.float16):
+        for engine in ("auto", "plain"):
+            ours, theirs = weights((4, 3), 5), weights((4, 3), 5)
+            for o in optim.AdamW(ours, engine=engine), torch.optim.AdamW(theirs, foreach=False):
+                stepped(o)
+                count = torch.tensor(1.0, dtype=dtype)
+                for state in o.state.values():
+                    state["step"] = count
+                stepped(stepped(o, 1), 2)
+                assert count == 5, f"{engine}, {dtype}: {count}"
+            same(ours, theirs)
+
+
+@fault
+def a_count_that_takes_gradients():
+    for dtype in (torch.float64, torch.float16):
+        for engine in ("auto", "plain"):
+            (p,) = weights(5)
+            o = stepped(optim.AdamW([p], engine=engine))
+            count = o.state[p]["step"] = torch.tensor(1.0, dtype=dtype, requires_grad=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's, to whom a number of it is asked for
+                stepped(o)
+            assert count == 2, f"{engine}, {dtype}: {count}"
