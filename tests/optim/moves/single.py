@@ -626,3 +626,28 @@ def a_count_that_takes_gradients():
                 warnings.simplefilter("ignore")  # torch's, to whom a number of it is asked for
                 stepped(o)
             assert count == 2, f"{engine}, {dtype}: {count}"
+
+
+@fault
+def a_first_step_that_ends_for_want_of_memory():
+    """It leaves no state behind, and is made when it is asked for again."""
+    for engine in ("auto", "plain"):
+        for error in (MemoryError, KeyboardInterrupt):
+            ours, theirs = weights(5, 6), weights(5, 6)
+            options = {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}
+            o = optim.SGD(ours, engine=engine, **options)
+            allocate, calls = o._allocate, []
+
+            def fails(*given, allocate=allocate, calls=calls, error=error):
+                calls.append(1)
+                if len(calls) == 2:
+                    raise error
+                return allocate(*given)
+
+            o._allocate = fails
+            with pytest.raises(error):
+                stepped(o)
+            assert not o.state, f"{engine}: state of a step that was not made"
+            stepped(stepped(o), 1)
+            stepped(stepped(torch.optim.SGD(theirs, **options)), 1)
+            same(ours, theirs)
