@@ -57,7 +57,7 @@ class Counters:
                 if x.dtype in KINDS and x.device.type == "cpu" and ordinary(x) and not x.is_neg():
                     self.places[c, row], self.kinds[c, row] = x.data_ptr(), KINDS[x.dtype]
                 else:
-                    self.rare.append((table[c], row, x))
+                    self.rare.append((table[c], row, x.detach()))
         self.block: Longs = np.zeros(len(Cells), dtype=np.int64)
         self.block[Cells.COLUMNS], self.block[Cells.ROWS] = shape
         self.block[Cells.TABLE] = address(self.table)

@@ -192,7 +192,7 @@ class FusedBatch:
         if self.kernel.tail is not None:
             self.kernel.tail(self.plan.addresses[0])
         self.counters.write()
-        self.gradients.copies.clear()
+        self.gradients.release()
 
     def _sweep(self, number: int) -> None:
         """One pass over memory; leaves its partial sums, chunk by chunk, in the plan."""

@@ -32,6 +32,8 @@ class Gradients:
     ) -> None:
         self.params, self.dtype, self.bases = params, dtype, bases
         self.everyone = tuple(range(len(params)))
+        # What the step under way reads: another thread may put others in their place meanwhile.
+        self.taken: Sequence[Tensor | None] = ()
         self.copies: list[Tensor] = []
         stretches = sorted((x.data_ptr(), x.data_ptr() + x.nbytes) for x in written if x.nbytes)
         self.starts, self.ends = [s for s, _ in stretches], [e for _, e in stretches]
@@ -41,7 +43,7 @@ class Gradients:
 
     def collect(self) -> tuple[int, ...] | None:
         """Which parameters have a gradient; None if there is one that no copy makes fit."""
-        gradients = tuple([p.grad for p in self.params])
+        self.taken = gradients = tuple([p.grad for p in self.params])
         if self.quick is not None and self.quick.fit(gradients):
             return self.everyone
         self.copies.clear()
@@ -55,11 +57,16 @@ class Gradients:
             self.bases[i] = self._fitted(i, p, g).data_ptr()
         return tuple(i for i in self.everyone if gradients[i] is not None)
 
+    def release(self) -> None:
+        """Forget what a step has read: it would keep its memory until the next."""
+        self.taken = ()
+        self.copies.clear()
+
     def _fitted(self, i: int, p: Tensor, g: Tensor) -> Tensor:
         """A gradient in its parameter's layout and the kernel's format: a copy where needed."""
         dtype, _, stride, contiguous = self.wanted[i]
         as_is = g.stride() == stride or (contiguous and g.is_contiguous())
-        plain = not (g.is_neg() or g.is_conj())
+        plain = not (g.is_neg() or g.is_conj() or g._is_zerotensor())
         if as_is and plain and g.dtype is dtype and not self._overlaps(g):
             return g
         with torch.no_grad():

@@ -146,8 +146,9 @@ class Matrices:
         if not (node.op == "matrix" or node.elementwise):
             return float(evaluate(node, lambda name: self._scalar(batch, name, i)))
         if is_gradient(node):
-            assert slot.param.grad is not None
-            return slot.param.grad.detach().to(self.dtype)
+            g = batch.gradients.taken[i]
+            assert g is not None
+            return g.detach().to(self.dtype)
         return self.found[_name(node), i]
 
     def _scalar(self, batch: FusedBatch, name: str, i: int) -> float:

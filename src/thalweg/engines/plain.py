@@ -138,6 +138,7 @@ class PlainBatch:
         self.work, self.slots, self.differentiable = work, slots, differentiable
         # All, until gradients are collected: a view reads none, whatever stands in their place.
         self._active: list[tuple[Slot, Tensor]] = [(s, s.param) for s in slots]
+        self._collected = False
         self.symbolic = any(symbolic(s.param) for s in slots)
         self._layouts: dict[Slot, torch.layout] = {}  # what the optimizer has said this rule takes
         self.held = Held(slots)
@@ -146,7 +147,9 @@ class PlainBatch:
         return self.held.same()
 
     def collect(self) -> bool:
-        self._active = [(s, s.param.grad) for s in self.slots if s.param.grad is not None]
+        gradients = [(s, s.param.grad) for s in self.slots]
+        self._active = [(s, g) for s, g in gradients if g is not None]
+        self._collected = True
         return self.held.same() and all(
             g.shape == s.param.shape
             and g.device == s.param.device
@@ -176,6 +179,8 @@ class PlainBatch:
         with torch.set_grad_enabled(self.differentiable):
             for slot, g in self._active:
                 self._store(slot, *self._update(slot, g, numbers[slot.group]))
+        if self._collected:  # kept, gradients would last until the next step
+            self._active = []
 
     def _update(self, slot: Slot, g: Tensor, h: Values) -> _Result:
         """The rule's answer for one parameter, and the rows that it speaks of."""

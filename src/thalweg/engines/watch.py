@@ -42,9 +42,11 @@ def missing(x: Tensor) -> str | None:
     last = sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True))
     needed = (x.storage_offset() + last + 1) * x.itemsize
     there = x.untyped_storage().nbytes()
-    if there >= needed:
-        return None
-    return f"its storage has {there} bytes, of which it needs {needed}"
+    if there < needed:
+        return f"its storage has {there} bytes, of which it needs {needed}"
+    # Zeros that torch keeps as a shape alone, and what records for somebody else, say that they
+    # have a storage. The former can be read, by torch.
+    return None if x.data_ptr() or x._is_zerotensor() else "its storage has no address"
 
 
 def layout(x: Tensor) -> tuple[int, ...]:
@@ -87,8 +89,11 @@ class _Quick:
         from thalweg.engines.kernel.memory import FACTS, Look
 
         self.tensors, self.look = tensors, look
-        # A real tensor gets its negative bit from complex memory, which is elsewhere.
-        self.complex = [x for x in tensors if x.is_complex()]
+        # A real tensor gets its negative bit as the imaginary part of a conjugate: never the first
+        # number in its storage, so that there is more in it.
+        self.complex = [
+            x for x in tensors if x.is_complex() or x.nbytes < x.untyped_storage().nbytes()
+        ]
         self.flags = self._flags()
         self.objects: Longs = np.array(list(map(id, tensors)), dtype=np.int64)
         size = sum(len(FACTS) + 2 * x.dim() for x in tensors)
@@ -126,6 +131,7 @@ class Held:
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.dicts = [s.state for s in slots]
+        self.keys = [k for d in self.dicts for k in d]
         self.contents = [x for d in self.dicts for x in d.values()]
         tensors = [x for x in self.contents if isinstance(x, Tensor)]
         self.watch = Watch([*(s.param for s in slots), *tensors])
@@ -137,6 +143,7 @@ class Held:
         return (
             len(now) == len(self.contents)
             and all(map(is_, self.contents, now))
+            and list(chain.from_iterable(self.dicts)) == self.keys
             and self.watch.same()
         )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from thalweg.optim.fit import check_fit
 from thalweg.optim.groups import Group
 from thalweg.optim.model_link import Followers, follow
 from thalweg.optim.moving import Moving
@@ -100,13 +102,15 @@ class AveragingOptimizer(Moving):
     @torch.no_grad()
     def _return(self, changed: Any) -> None:
         params = self._with_views()
-        anew = [
-            p for p in params if "y" not in self.state[p] or (not p.is_inference() and changed(p))
-        ]
+        kept = {p: self.state[p].get("y") for p in params}
+        for p, y in kept.items():
+            check_fit(p, p, partial(self._name, p))
+            check_fit(y, p, partial(self._state_name, "y", p), written=False)
+        anew = [p for p in params if kept[p] is None or (not p.is_inference() and changed(p))]
         self._move(self.rule.views["training"], anew)
         done = set(map(id, anew))
-        for p in params:
-            y = self.state[p].pop("y", None)
+        for p, y in kept.items():
+            self.state[p].pop("y", None)
             if id(p) not in done:
                 p.copy_(y)
         self._set_mode(True)

@@ -15,6 +15,7 @@ from thalweg.engines.base import Batch, Slot, Work
 from thalweg.engines.installed import installed
 from thalweg.engines.observed import symbolic
 from thalweg.engines.plain import PlainBatch
+from thalweg.engines.watch import ordinary
 from thalweg.optim.groups import Group
 from thalweg.optim.options import engine_of
 from thalweg.optim.state import Stateful
@@ -120,11 +121,16 @@ def batches(rule: Rule, slots: Iterable[tuple[Slot, str, Graph, bool]]) -> list[
 
 def _untangled(slots: list[Slot], work: Work) -> tuple[list[Slot], list[Slot]]:
     """Those whose parameters and state have their memory to themselves, and the others."""
+    numbers = "step", *work.scalar_keys.values()
     stretches = sorted(
         (x.data_ptr(), x.data_ptr() + x.nbytes, i)
         for i, slot in enumerate(slots)
-        for x in (slot.param, *(slot.state[k] for k in work.keys.values()))
-        if x.nbytes
+        for x in (
+            slot.param,
+            *(slot.state[k] for k in work.keys.values()),
+            *(slot.state[k] for k in numbers if slot.state.get(k) is not None),
+        )
+        if x.nbytes and x.device == slot.param.device and ordinary(x)
     )
     tangled: set[int] = set()
     end, last = 0, -1  # of the stretch that reaches furthest so far

@@ -35,5 +35,7 @@ def check_fit(
         raise ValueError(f"{called()} has dtype {x.dtype}, the parameter {p.dtype}")
     if reason := missing(x):
         raise ValueError(f"{called()} has lost its memory: {reason}")
+    if written and ordinary(x) and x._is_zerotensor():
+        raise ValueError(f"{called()} is a zero without memory to write to: clone() it")
     if written and ordinary(x) and torch._debug_has_internal_overlap(x) == 1:
         raise ValueError(f"{called()} has elements that share their memory: clone() it")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from thalweg.optim.fit import check_fit
 from thalweg.optim.groups import Group
 from thalweg.optim.moving import Moving
 
@@ -45,9 +47,17 @@ class LookingAhead(Moving):
             yield
         finally:
             kept, me._kept = me._kept, None
+            wrong = []
             with torch.no_grad():
-                for p, w in kept.items():
-                    p.copy_(w)
+                for p, w in kept.items():  # whatever has been done to them there
+                    try:
+                        check_fit(p, p, partial(me._name, p), tuple(w.shape))
+                    except ValueError as e:
+                        wrong.append(e)
+                    else:
+                        p.copy_(w)
+            if wrong:
+                raise wrong[0]
         me._seen = bool(far)
 
     def _prepare(self) -> None:

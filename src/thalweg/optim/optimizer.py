@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from operator import is_
 from typing import Any, cast, overload
@@ -192,7 +192,8 @@ class RuleOptimizer(Choosing):
                 for turn, together in enumerate(self._plan.rounds):
                     if turn:  # a gradient that shares its parameter's memory has changed
                         for batch in together:
-                            batch.collect()
+                            if not batch.collect():
+                                raise RuntimeError("gradients have changed during the step")
                     everything = sum([b.count() for b in together])
                     drive([b.run(self._plan.values, everything) for b in together])
                 if self.rule.shared:
@@ -253,12 +254,12 @@ class RuleOptimizer(Choosing):
         self._refresh()
         plan = self._plan
         fits = plan.built and not observed() and same(plan.states, self.state.values())
-        if not (fits and plan.collect()):
+        if not (fits and same(plan.stated, self.state) and plan.collect()):
             plan.built = False  # until all that can be wrong has been looked at
             self._build(plan)
 
     def _build(self, plan: Plan) -> None:
-        """Look at all that a step will touch; then allocate what is missing, and make batches."""
+        """Look at all that a step will touch; then allot what it needs."""
         for group in plan.groups:
             refuse(self, group, self._divided_by)
         chosen = []
@@ -276,6 +277,25 @@ class RuleOptimizer(Choosing):
                     "parameters do not allow: give it once"
                 )
             chosen.append((p, group, place, turn, self._settle(p, group, work, engine)))
+        plan.waiting = [p for p, _, _ in plan.entries() if id(p) not in times]
+        kept = {p: {*self.state.get(p, ())} for p, *_ in chosen}
+        try:
+            self._allot(plan, chosen)
+            if not plan.collect():
+                raise AssertionError("a batch does not fit the parameters it was just made for")
+        except BaseException:  # no memory, or an impatient user: the first step is still to come
+            for p, keys in kept.items():
+                state = self.state.get(p, {})
+                for key in state.keys() - keys:
+                    del state[key]
+                if not state:
+                    self.state.pop(p, None)
+            raise
+        plan.stated, plan.states = list(self.state), list(self.state.values())
+        plan.built = not observed()
+
+    def _allot(self, plan: Plan, chosen: Iterable[tuple[Tensor, Group, int, int, str]]) -> None:
+        """Allocate what is missing, and make batches."""
         rounds: list[list[Any]] = []
         numbers = {id(p): k for k, (p, _, _) in enumerate(plan.entries())}
         fresh: dict[int, bool] = {}
@@ -288,10 +308,6 @@ class RuleOptimizer(Choosing):
             slot = Slot(p, place, self.state.get(p, {}), fresh[id(p)], numbers[id(p)])
             rounds[turn].append((slot, engine, graph, group["differentiable"]))
         plan.rounds = [batches(self.rule, slots) for slots in rounds]
-        plan.waiting = [p for p, _, _ in plan.entries() if id(p) not in times]
-        if not plan.collect():
-            raise AssertionError("a batch does not fit the parameters it was just made for")
-        plan.states, plan.built = list(self.state.values()), not observed()
 
 
 _living: weakref.WeakSet[RuleOptimizer] = weakref.WeakSet()

@@ -35,7 +35,8 @@ class Plan:
         # Batches that step together. Only a parameter that stands in several places needs a second
         # round: it makes several steps.
         self.rounds: list[list[Batch]] = []
-        self.states: list[Any] = []  # the state as it was when the rounds were made
+        self.stated: list[Any] = []  # who had state when the rounds were made, and which
+        self.states: list[Any] = []
         self.waiting: list[Tensor] = []  # parameters that had no gradient then
 
     def fits(self, groups: Sequence[Group]) -> bool:

@@ -193,7 +193,8 @@ class SAM(RuleOptimizer):
         return [p for group in self.param_groups for p in group["params"]]
 
     def _evaluated(self) -> None:
-        """Raise where a closure has not gone backward."""
+        """Raise where a closure has not gone backward, or has left no memory."""
+        self._present()
         if all(p.grad is None for p in self._all_params()):
             raise RuntimeError(
                 "the closure has left no gradients: it must go backward, each time it is called. "

@@ -103,6 +103,7 @@ class Stateful(Groups):
     def _flat(self) -> bool:
         """Whether there are gradients and all are zero. torch.distributed.checkpoint makes a step
         with such, at rate 0, to have the state allocated."""
+        self._present()
         grads = [p.grad for group in self.param_groups for p in group["params"]]
         there = [g for g in grads if g is not None]
         return bool(there) and not any(bool(g.any()) for g in there)
@@ -121,6 +122,7 @@ class Stateful(Groups):
     def share_memory(self) -> None:
         """Move the state of all parameters, allocated now where it is not there yet, into memory
         that other processes can share: the averages as well as the step counts."""
+        self._present()
         for group in self.param_groups:
             for p in group["params"]:
                 self._allocate(p, group, self.rule.trace(self.values(p, group)))
@@ -181,6 +183,7 @@ class Stateful(Groups):
 
         def look(_: torch.optim.Optimizer, loaded: dict[str, Any]) -> None:
             check_is_optimizers(loaded)
+            check_is_there(loaded["state"])
             given.update(loaded)
 
         if not isinstance(state_dict, Mapping):
@@ -261,6 +264,16 @@ class Stateful(Groups):
 def _wide(p: Tensor) -> torch.dtype:
     """What is computed in."""
     return torch.float64 if p.dtype is torch.float64 else torch.float32
+
+
+def check_is_there(state: Mapping[Any, Any]) -> None:
+    """Raise for tensors whose memory has been taken: to copy them would end the process."""
+    for i, kept in state.items():
+        for name, x in kept.items() if isinstance(kept, Mapping) else ():
+            if isinstance(x, Tensor) and (reason := missing(x)):
+                raise ValueError(
+                    f"the checkpoint's {name!r} of parameter {i} has lost its memory: {reason}"
+                )
 
 
 def check_is_optimizers(state_dict: Mapping[str, Any]) -> None:

@@ -59,6 +59,7 @@ SEQUENCES = {
     "state a number": ("state that is a number", STEP),
     "state None": ("state that is none", STEP),
     "state missing": ("state without a key", STEP),
+    "state under another key": ("state under another key", STEP),
     "state cleared": ("state cleared", STEP),
     "state of one deleted": ("state of one deleted", STEP),
     "state moved, averages": ("state moves", AVERAGE, STEP),

@@ -190,6 +190,14 @@ def state_without_a_key(actor, label, pick):
     del state[k]
 
 
+@must
+def state_under_another_key(actor, label, pick):
+    """The values stay as they are, in their order."""
+    state, k, _ = chosen(actor, label, pick)
+    for key in list(state):
+        state["old " * (key == k) + key] = state.pop(key)
+
+
 # ---- step counts
 
 

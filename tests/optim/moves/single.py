@@ -9,7 +9,9 @@ import threading
 import time
 import warnings
 import weakref
+from functools import partial
 
+import pytest
 import torch
 
 from optim.moves.memory import home
@@ -417,3 +419,235 @@ def shared_step_counts_are_seen_by_others():
         stepped(o, 2)
         assert o.state[p]["step"] is count
         assert float(count) == 3.0
+
+
+@fault
+def gradients_that_have_no_memory():
+    for engine in ("auto", "plain"):
+        for n, zeros in ((1, "first"), (2, "later")):
+            ours, theirs = weights((4, 3), (5,)), weights((4, 3), (5,))
+            for o in optim.AdamW(ours, engine=engine), torch.optim.AdamW(theirs):
+                for k in range(n):
+                    for p in o.param_groups[0]["params"]:
+                        zero = k == n - 1 and p.dim() == 1
+                        p.grad = torch._efficientzerotensor(p.shape) if zero else torch.ones_like(p)
+                    o.step()
+            assert all(map(torch.allclose, ours, theirs)), f"{engine}: {zeros} gradient"
+
+
+@fault
+def memory_that_has_a_size_and_no_address():
+    """Of parameters, gradients and state: zeros that are a shape alone, and what records."""
+    hollow = torch._efficientzerotensor, lambda n: torch._to_functional_tensor(torch.zeros(n))
+    for engine in ("auto", "plain"):
+        for k, make in enumerate(hollow):
+            for place in ("data", "grad", "state"):
+                if (k, place) == (0, "grad") or (k, place) == (1, "data"):
+                    continue  # can be read; cannot be put there
+                ps = weights(5, 6)
+                o = stepped(optim.AdamW(ps, engine=engine))
+                before = [p.detach().clone() for p in ps]
+                if place == "state":
+                    o.state[ps[1]]["exp_avg"] = make(6)
+                else:
+                    setattr(ps[1], place, make(6))
+                with pytest.raises(ValueError, match=r"without memory|has no address"):
+                    o.step()
+                assert torch.equal(ps[0], before[0]), f"{engine}, {place}, {k}: half stepped"
+
+
+@fault
+def gradients_are_kept_for_a_step_and_no_longer():
+    """Another thread may drop them while a kernel reads."""
+    for engine in ("auto", "plain"):
+        for kind in (optim.AdamW, optim.LAMB, optim.Muon):
+            (p,) = weights((8, 6))
+            o = stepped(kind([p], engine=engine))
+            for copied in (False, True):
+                p.grad = torch.randn(6, 8).mT if copied else torch.randn(8, 6)
+                seen, alive = weakref.ref(p.grad), []
+                (batch,) = o.batches
+                run = batch.run
+
+                def dropped(*given, run=run, p=p, seen=seen, alive=alive):
+                    p.grad = None
+                    gc.collect()
+                    alive.append(seen() is not None)
+                    yield from run(*given)
+
+                batch.run = dropped
+                o.step()
+                del batch.run
+                assert alive == [True], f"{engine}, {kind.__name__}: freed in the step"
+                assert seen() is None, f"{engine}, {kind.__name__}: kept after the step"
+
+
+@fault
+def states_exchanged_in_their_order():
+    """The states stay what they are, in the order in which they are; whose they are does not."""
+    for engine in ("auto", "plain"):
+        ours, theirs = weights((4, 3), (4, 3)), weights((4, 3), (4, 3))
+        for o in optim.AdamW(ours, engine=engine), torch.optim.AdamW(theirs):
+            stepped(stepped(o), 1)
+            (p, mine), (q, other) = o.state.items()
+            o.state.clear()
+            o.state.update({q: mine, p: other})
+            stepped(o, 2)
+        same(ours, theirs)
+
+
+def free(x):
+    x.untyped_storage().resize_(0)
+
+
+def refused(action):
+    """Assert that an action raises, and says what is wrong."""
+    with pytest.raises(ValueError, match=r"has lost its memory|has another shape"):
+        action()
+
+
+@fault
+def memory_lost_while_averages_are_evaluated():
+    def shape(p):
+        p.data = torch.zeros(2, *p.shape)
+
+    for engine in ("auto", "plain"):
+        for spoil in (lambda o, p: free(p), lambda o, p: free(o.state[p]["y"]),
+                      lambda o, p: shape(p)):  # fmt: skip
+            ps = weights(5, 6)
+            o = stepped(optim.ScheduleFreeAdamW(ps, engine=engine))
+            o.eval()
+            average = ps[0].detach().clone()
+            spoil(o, ps[1])
+            refused(o.train)
+            assert torch.equal(ps[0], average), "moved all the same"
+            assert not o.training
+            assert "y" in o.state[ps[0]]
+
+
+@fault
+def memory_lost_inside_a_closure():
+    """What is found is an error; parameters that are there are where they belong."""
+    for engine in ("auto", "plain"):
+        for kind in partial(optim.SGD, nesterov="lookahead"), optim.SAM:
+            for what in ("data", "grad"):
+                for call in (1, 2):
+                    ps = weights(5, 6)
+                    o, calls = kind(ps, momentum=0.9, engine=engine), []
+                    if call > len(o.phases()):
+                        continue
+
+                    def closure(ps=ps, calls=calls):
+                        calls.append(1)
+                        for p in ps:
+                            p.grad = torch.ones_like(p)
+                        return 0.0
+
+                    o.step(closure)
+                    calls.clear()
+
+                    def spoiled(closure=closure, ps=ps, calls=calls, call=call, what=what):
+                        closure()
+                        if len(calls) == call:
+                            free(getattr(ps[1], what))
+                        return 0.0
+
+                    before = ps[0].detach().clone()
+                    refused(lambda o=o, spoiled=spoiled: o.step(spoiled))
+                    if (what, call) != ("data", 2):  # SAM has climbed, all together
+                        assert torch.equal(ps[0], before), f"{type(o).__name__}, {what}, {call}"
+
+
+@fault
+def memory_lost_where_no_step_is_made():
+    ps = weights(5, 6)
+    o = stepped(optim.ScheduleFreeAdamW(ps))
+    saved = copy.deepcopy(o.state_dict())
+    free(saved["state"][1]["z"])
+    refused(lambda: o.load_state_dict(saved))
+    saved = copy.deepcopy(o.state_dict())
+    free(saved["state"][1]["step"])
+    refused(lambda: o.load_state_dict(saved))
+    o = optim.ScheduleFreeAdamW(ps)
+    free(ps[1])
+    refused(o.share_memory)
+    for kind in optim.ScheduleFreeAdamW, partial(optim.SGD, momentum=0.9, nesterov="lookahead"):
+        (p,) = weights(5)
+        o = kind([p])
+        if isinstance(o, optim.ScheduleFreeAdamW):
+            o.eval()
+        p.grad = torch.ones(5)
+        free(p.grad)
+        refused(o.step)
+
+
+@fault
+def the_negative_bit_of_memory_that_is_where_it_was():
+    for engine in ("auto", "plain"):
+        for place in ("data", "state"):
+            found = []
+            for kind in partial(optim.AdamW, engine=engine), torch.optim.AdamW:
+                z = torch.tensor([3 + 1j])
+                p = z.imag.clone().requires_grad_()
+                o = kind([p], lr=0.1)
+                stepped(o)
+                x = p if place == "data" else o.state[p]["exp_avg"]
+                x.data = z.imag
+                stepped(o)
+                x.data = z.conj().imag
+                found.append(stepped(o).param_groups[0]["params"][0])
+            same(*([p] for p in found))
+
+
+@fault
+def a_count_that_two_parameters_share():
+    """Each counts it on, one after the other."""
+    for dtype in (torch.float64, torch.float32, torch.float16):
+        for engine in ("auto", "plain"):
+            ours, theirs = weights((4, 3), 5), weights((4, 3), 5)
+            for o in optim.AdamW(ours, engine=engine), torch.optim.AdamW(theirs, foreach=False):
+                stepped(o)
+                count = torch.tensor(1.0, dtype=dtype)
+                for state in o.state.values():
+                    state["step"] = count
+                stepped(stepped(o, 1), 2)
+                assert count == 5, f"{engine}, {dtype}: {count}"
+            same(ours, theirs)
+
+
+@fault
+def a_count_that_takes_gradients():
+    for dtype in (torch.float64, torch.float16):
+        for engine in ("auto", "plain"):
+            (p,) = weights(5)
+            o = stepped(optim.AdamW([p], engine=engine))
+            count = o.state[p]["step"] = torch.tensor(1.0, dtype=dtype, requires_grad=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's, to whom a number of it is asked for
+                stepped(o)
+            assert count == 2, f"{engine}, {dtype}: {count}"
+
+
+@fault
+def a_first_step_that_ends_for_want_of_memory():
+    """It leaves no state behind, and is made when it is asked for again."""
+    for engine in ("auto", "plain"):
+        for error in (MemoryError, KeyboardInterrupt):
+            ours, theirs = weights(5, 6), weights(5, 6)
+            options = {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}
+            o = optim.SGD(ours, engine=engine, **options)
+            allocate, calls = o._allocate, []
+
+            def fails(*given, allocate=allocate, calls=calls, error=error):
+                calls.append(1)
+                if len(calls) == 2:
+                    raise error
+                return allocate(*given)
+
+            o._allocate = fails
+            with pytest.raises(error):
+                stepped(o)
+            assert not o.state, f"{engine}: state of a step that was not made"
+            stepped(stepped(o), 1)
+            stepped(stepped(torch.optim.SGD(theirs, **options)), 1)
+            same(ours, theirs)

@@ -240,6 +240,8 @@ def _print_fit(module: ir.Module, ask: dict[str, int]) -> None:
         room = asking.get("storage_size", handle)
         asking.must(b.icmp_signed("<=", b.add(offset, size), room))
         start = asking.get("data_ptr", handle)
+        some = b.icmp_signed("!=", start, _integer(0))  # a storage may have a size and no memory
+        asking.must(b.or_(some, b.icmp_signed("==", size, _integer(0))))
         b.store(start, b.gep(bases, [i]))
         # The first stretch that ends behind its beginning must begin behind its end.
         b.store(_integer(0), low)
