@@ -189,6 +189,24 @@ def test_options_that_are_not_listed_are_options():
     assert group["max_grad_norm"] == 1.0
 
 
+@pytest.mark.parametrize("put", [dict.__setitem__, lambda g, k, x: g.update({k: x})])
+def test_a_convention_set_by_hand_is_listed_while_it_is_not_the_usual_one(put):
+    model, o = made(optim.SGD, momentum=0.9)
+    for group in o.param_groups:
+        put(group, "convention", "classical")
+        assert "convention" in [*group]
+        assert [*reversed(group)] == [*group][::-1]
+        assert "convention" not in group.unlisted()
+        assert "convention" in [*copy.copy(group)]
+    train(model, o)
+    twin = made(optim.SGD, momentum=0.9)[1]
+    twin.load_state_dict(o.state_dict())
+    assert {g["convention"] for g in twin.param_groups} == {"classical"}
+    for group in twin.param_groups:
+        put(group, "convention", "torch")
+        assert "convention" not in [*group]
+
+
 def test_a_plain_checkpoint_holds_them_beside_the_groups():
     model, o = made(optim.AdamW, max_grad_norm=0.5)
     train(model, o)

@@ -35,6 +35,7 @@ from thalweg.optim.groups import Group
 from thalweg.optim.options import DEFAULTS, Common, unknown
 from thalweg.optim.plan import Plan, same
 from thalweg.optim.sharded import divider, refuse
+from thalweg.optim.torch_group import as_torchs
 from thalweg.rule.rule import Values
 
 __all__ = [
@@ -85,7 +86,7 @@ class RuleOptimizer(Choosing):
         if isinstance(group, dict):
             group.update(plain_options(group))
         _light(torch.optim.Optimizer.add_param_group)(self, group)
-        group = self.param_groups[-1] = self._as_torchs(self.param_groups[-1])
+        group = self.param_groups[-1] = as_torchs(type(self), self.param_groups[-1])
         try:
             self._check(group)
             self._agree()

@@ -18,7 +18,7 @@ from thalweg.optim.given import plain_options
 from thalweg.optim.groups import Group, Groups
 from thalweg.optim.memory import Memory
 from thalweg.optim.options import EXECUTION
-from thalweg.optim.torch_group import TorchGroup, beyond_torch, everything
+from thalweg.optim.torch_group import TorchGroup, as_torchs, everything
 from thalweg.rule.graph import Graph
 from thalweg.rule.rule import Values
 
@@ -130,18 +130,13 @@ class Stateful(Groups):
                     if isinstance(x, Tensor):
                         x.share_memory_()  # type: ignore[no-untyped-call]
 
-    def _as_torchs(self, group: Group) -> Group:
-        """A group that lists the options that torch's class of this name has, if there is one."""
-        beyond = beyond_torch(type(self), group)
-        return group if isinstance(group, TorchGroup) or not beyond else TorchGroup(group, beyond)
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._forget()
         for i, group in enumerate(self.param_groups):
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
-            self.param_groups[i] = self._as_torchs(group)
+            self.param_groups[i] = as_torchs(type(self), group)
 
     def __repr__(self) -> str:  # torch's shows what a group lists
         text = f"{type(self).__name__} ("

@@ -19,14 +19,24 @@ from thalweg.optim.options import DEFAULTS
 
 
 class TorchGroup(dict[str, Any]):
-    """A parameter group of which some options are not listed."""
+    """A parameter group of which some options are not listed: those ``beyond`` torch's, but for a
+    ``convention`` other than the ``usual`` one, whoever has set it. What decides how a state is to
+    be read must show."""
 
-    def __init__(self, group: Mapping[str, Any], beyond: frozenset[str]) -> None:
+    def __init__(self, group: Mapping[str, Any], beyond: frozenset[str], usual: str | None) -> None:
         super().__init__(group)
         self.beyond = beyond
+        self.usual = usual
+
+    def _listed(self, name: str) -> bool:
+        shown = name == "convention" and self[name] != self.usual
+        return shown or name not in self.beyond
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in super().__iter__() if name not in self.beyond)
+        return filter(self._listed, super().__iter__())
+
+    def __reversed__(self) -> Iterator[str]:
+        return filter(self._listed, super().__reversed__())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -48,19 +58,20 @@ class TorchGroup(dict[str, Any]):
 
     def unlisted(self) -> dict[str, Any]:
         """The options that torch's class does not have."""
-        return {name: self[name] for name in sorted(self.beyond) if name in self}
+        hidden = sorted(self.beyond & super().keys())
+        return {name: self[name] for name in hidden if not self._listed(name)}
 
     def copy(self) -> TorchGroup:
         return self | {}
 
     def __or__(self, other: Mapping[str, Any]) -> TorchGroup:  # type: ignore[override]
-        return TorchGroup({**everything(self), **other}, self.beyond)
+        return TorchGroup({**everything(self), **other}, self.beyond, self.usual)
 
     def __repr__(self) -> str:
         return repr(everything(self))
 
     def __reduce__(self) -> Any:
-        return TorchGroup, (everything(self), self.beyond)
+        return TorchGroup, (everything(self), self.beyond, self.usual)
 
 
 def everything(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,9 +79,11 @@ def everything(group: Mapping[str, Any]) -> dict[str, Any]:
     return {**group, **(group.unlisted() if isinstance(group, TorchGroup) else {})}
 
 
-def beyond_torch(cls: type, group: Mapping[str, Any]) -> frozenset[str]:
-    """The options of ours that torch's class of the same name does not have; none where torch has
-    no such class. What decides how a state is to be read must show."""
+def as_torchs(cls: type, group: dict[str, Any]) -> dict[str, Any]:
+    """The group as it lists the options of torch's class of the same name; the group itself where
+    torch has no such class."""
+    if isinstance(group, TorchGroup):
+        return group
     for c in cls.__mro__:
         theirs = getattr(torch.optim, c.__name__, None)
         # A class of the reader's own may be called anything.
@@ -79,7 +92,6 @@ def beyond_torch(cls: type, group: Mapping[str, Any]) -> frozenset[str]:
             mine = signature(c.__init__).parameters
             names = {*mine, *DEFAULTS} - {"self", "params", "common"}
             names -= {*signature(theirs.__init__).parameters}
-            if "convention" in mine and group["convention"] != mine["convention"].default:
-                names.discard("convention")
-            return frozenset(names)
-    return frozenset()
+            usual = mine["convention"].default if "convention" in mine else None
+            return TorchGroup(group, frozenset(names), usual)
+    return group
