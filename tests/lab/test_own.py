@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 import traceback
 from dataclasses import replace
@@ -12,6 +13,7 @@ from thalweg.lab import plan
 from thalweg.lab.run import run
 from thalweg.lab.source import Source, described
 from thalweg.lab.trial import train
+from thalweg.optim.registry import ALGORITHMS
 
 RAISES = """
 from thalweg.optim import SGD
@@ -203,3 +205,35 @@ def test_a_file_that_goes_to_another_folder_takes_nobody_along(write, monkeypatc
     write("import os\nfrom thalweg.optim import SGD as Own\nos.chdir('/')")
     plan("digits", "own.py:Own")
     assert tmp_path.samefile(".")
+
+
+MEDDLES_WHEN_READ = """
+import os
+from thalweg.lab import plan
+from thalweg.optim import SGD as Own
+from thalweg.optim.registry import ALGORITHMS
+os.environ["ATEN_CPU_CAPABILITY"] = "default"  # other last bits in whatever inherits it
+ALGORITHMS["sgd"] = ALGORITHMS["adam"]
+plan.RATIO = 2.0
+os.umask(0o777)
+print('[[0.5, ""]]')
+"""
+
+
+def test_what_a_file_does_when_it_is_read_reaches_nobody_else(write):
+    before = dict(os.environ)
+    p = plan("digits", [f"{write(MEDDLES_WHEN_READ)}:Own", "sgd"], rates=3)
+    assert dict(os.environ) == before
+    own, sgd = p.algorithms
+    assert sgd == ALGORITHMS["sgd"]
+    assert sgd.name == "sgd"
+    assert p.grid(own) == [0.000316228, 0.001, 0.00316228]
+    mask = os.umask(0o022)
+    os.umask(mask)
+    assert mask != 0o777
+
+
+def test_a_file_that_ends_its_process_is_refused_in_one_line(write):
+    file = write("import os\nos._exit(0)")
+    with pytest.raises(ValueError, match=r"own.py cannot be run: its process ended with code 0"):
+        plan("digits", f"{file}:Own")

@@ -76,12 +76,11 @@ def named(schedule: str, sources: Sources) -> str:
     """The schedule's name with the version of its file, if it is ``FILE.py:NAME``.
 
     Raises:
-        ValueError: there is no such schedule, or the file cannot serve; the message says why.
+        ValueError: there is no such schedule, or the file is another; the message says why.
     """
     if not is_own(schedule):
         return known("schedule", schedule.replace("_", "-"), PACES)
     source, attribute = located(schedule, sources)
-    pace(schedule, 1000, sources)
     return source.name(attribute)
 
 

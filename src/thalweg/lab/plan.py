@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from thalweg.lab.contender import PACES, Contender, contenders, named
+from thalweg.lab.look import look
 from thalweg.lab.names import known
 from thalweg.lab.own import distinct, own
-from thalweg.lab.source import Sources, is_own, read
-from thalweg.optim.registry import ALGORITHMS, Algorithm
+from thalweg.lab.source import Sources, is_own, located, parts, read
+from thalweg.optim.optimizer import RuleOptimizer
+from thalweg.optim.registry import ALGORITHMS, OWN, Algorithm
 from thalweg.problems import PROBLEMS, Problem
 
 RATIO = 10**0.5  # between neighbouring rates: half a decade
@@ -97,8 +98,8 @@ def plan(
     Args:
         problem: a name in ``thalweg.problems.PROBLEMS``.
         optimizers: names in ``thalweg.optim.registry.ALGORITHMS``, ``FILE.py:NAME`` for a rule or
-            an optimizer class of one's own, or ``"all"``. Such a file is executed, here and in
-            the race, as it is now.
+            an optimizer class of one's own, or ``"all"``. Such a file is executed as it is now,
+            here and in the race in processes of its own.
         seeds: how many, at least 1.
         rates: learning rates per optimizer, odd so that the customary one is the middle.
         epochs: passes over the training data; None takes the problem's own number.
@@ -114,12 +115,12 @@ def plan(
         schedules = list(PACES) if schedules == "all" else schedules.split(",")
         schedules = [name.strip() for name in schedules]
     sources = read([*optimizers, *schedules])
-    here = os.getcwd()
-    try:
-        chosen_ones = {a.name: a for a in (algorithm(name, sources) for name in optimizers)}
-        paces = list(dict.fromkeys(named(s, sources) for s in schedules))
-    finally:
-        os.chdir(here)  # a file may go elsewhere: results and report do not
+    customary = _looked(optimizers, schedules, sources)
+    chosen_ones: dict[str, Algorithm] = {}
+    for name in optimizers:
+        a = _contender(name, customary[name], sources) if is_own(name) else algorithm(name)
+        chosen_ones[a.name] = a
+    paces = list(dict.fromkeys(named(s, sources) for s in schedules))
     if not chosen_ones:
         raise ValueError("optimizers must name at least one")
     epochs = PROBLEMS[chosen].epochs if epochs is None else epochs
@@ -143,6 +144,36 @@ def plan(
                 "than a float can hold"
             )
     return made
+
+
+def _looked(
+    optimizers: Sequence[str], schedules: Sequence[str], sources: Sources
+) -> dict[str, float]:
+    """The customary rates of the optimizers from files; ValueError if one, or a schedule, cannot
+    serve. The files run elsewhere: what they do to their process stays there."""
+    rates: dict[str, float] = {}
+    # Mistakes in names first: they cost no process.
+    for name in optimizers:
+        located(name, sources) if is_own(name) else known("optimizer", name, ALGORITHMS)
+    for name in schedules:
+        named(name, sources)
+    for path, source in sources.items():
+        mine, paces = (
+            list(dict.fromkeys(n for n in names if is_own(n) and parts(n)[0] == path))
+            for names in (optimizers, schedules)
+        )
+        for name, (rate, why) in zip([*mine, *paces], look(source, mine, paces), strict=True):
+            if why:
+                raise ValueError(why)
+            if rate is not None:
+                rates[name] = rate
+    return rates
+
+
+def _contender(name: str, rate: float, sources: Sources) -> Algorithm:
+    """An optimizer from a file, as a race knows it; its class is known to its workers alone."""
+    source, attribute = located(name, sources)
+    return Algorithm(source.name(attribute), attribute, RuleOptimizer, rate, OWN)
 
 
 def algorithm(name: str, sources: Sources | None = None) -> Algorithm:

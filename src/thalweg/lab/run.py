@@ -16,7 +16,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
@@ -25,6 +24,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from thalweg.lab.pipes import PYTHON
 from thalweg.lab.plan import Trial
 from thalweg.lab.source import Sources, parts
 from thalweg.lab.trial import Outcome
@@ -33,8 +33,7 @@ Result = tuple[Trial, Outcome]
 
 ATTEMPTS = 2  # a trial that took its process down with it twice has failed
 STARTS = 3  # a process that ended this often before it was ready will not start at all
-# -P: what lies in the current folder is not the worker's to import.
-COMMAND = (sys.executable, "-P", "-c", "from thalweg.lab.worker import serve; serve()")
+COMMAND = (*PYTHON, "from thalweg.lab.worker import serve; serve()")
 # One thread each, of whatever library: more would only compete with the other workers.
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
