@@ -19,7 +19,7 @@ from thalweg.optim.options import (
     limits,
     number,
 )
-from thalweg.optim.torch_group import beyond_torch
+from thalweg.optim.torch_group import TorchGroup, as_torchs
 from thalweg.optim.tracing import Opaque
 from thalweg.rule.rule import Rule, Values
 
@@ -84,7 +84,8 @@ class Groups(Opaque, torch.optim.Optimizer):
     def _complete(self) -> None:
         """Give groups that have been put there by hand the options that torch's class of this name
         does not list; raise where another is missing."""
-        unlisted = {*DEFAULTS, *beyond_torch(type(self), self.defaults)}
+        like = as_torchs(type(self), self.defaults)
+        unlisted = {*DEFAULTS, *(like.unlisted() if isinstance(like, TorchGroup) else ())}
         for i, group in enumerate(self.param_groups):
             for name, value in self.defaults.items():
                 if name not in group and name not in unlisted:
