@@ -188,7 +188,7 @@ class FusedBatch:
             self.matrices.end(self)
         # Kernels write behind autograd's back: tell it, so that a backward through the old weights
         # raises as after torch's own steps.
-        torch.autograd.graph.increment_version([self.params[i] for i in self.active])
+        torch.autograd.graph.increment_version(self.plan.params)
         if self.kernel.tail is not None:
             self.kernel.tail(self.plan.addresses[0])
         self.counters.write()

@@ -39,6 +39,7 @@ class Sweep:
             np.array([p[k] for p in pieces], dtype=np.int64) for k in range(3)
         )
         self.rows = np.array(active, dtype=np.int64)
+        self.params = [batch.params[i] for i in active]
         self.chunks = len(pieces)
         self.elements = sum(batch.sizes[i] for i in active)
         self.sums = [

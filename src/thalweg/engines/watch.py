@@ -131,21 +131,23 @@ class Held:
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.dicts = [s.state for s in slots]
-        self.keys = [k for d in self.dicts for k in d]
-        self.contents = [x for d in self.dicts for x in d.values()]
+        self.contents = self._now()
         tensors = [x for x in self.contents if isinstance(x, Tensor)]
         self.watch = Watch([*(s.param for s in slots), *tensors])
 
     def same(self) -> bool:
         """Whether all of it is what it was, and where it was."""
-        # This runs at every step and costs a small model as much as its arithmetic: hence maps.
-        now = list(chain.from_iterable(map(_values, self.dicts)))
+        now = self._now()
         return (
             len(now) == len(self.contents)
             and all(map(is_, self.contents, now))
-            and list(chain.from_iterable(self.dicts)) == self.keys
             and self.watch.same()
         )
 
+    def _now(self) -> list[Any]:
+        """All values and keys of the state."""
+        # This runs at every step and costs a small model as much as its arithmetic: hence maps.
+        return [*_joined(map(_values, self.dicts)), *_joined(self.dicts)]
 
-_values = dict.values
+
+_joined, _values = chain.from_iterable, dict.values

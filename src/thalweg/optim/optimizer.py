@@ -13,7 +13,8 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from operator import is_
+from functools import cached_property
+from operator import is_, itemgetter
 from typing import Any, cast, overload
 
 import torch
@@ -101,6 +102,11 @@ class RuleOptimizer(Choosing):
             for p in group["params"]:
                 self._allocate(p, group, self.rule.trace(self.values(p, group)))
 
+    @cached_property
+    def _options(self) -> Callable[[Group], tuple[Any, ...]]:
+        """What reads a group's options, in the order of the defaults."""
+        return itemgetter(*self.defaults)
+
     def _refresh(self) -> None:
         """Read the groups and their options; a plan that does not fit them any more is dropped."""
         if not self._plan.fits(self.param_groups):
@@ -108,7 +114,7 @@ class RuleOptimizer(Choosing):
             self._plan = Plan(self.param_groups)
         plan, changes = self._plan, []
         for i, group in enumerate(plan.groups):
-            now = [group[name] for name in self.defaults]
+            now = self._options(group)
             before = plan.options[i]
             # A tensor or a list may have been written to in place: it is read at every step.
             settled = before is not None and i not in plan.changeable
@@ -230,9 +236,9 @@ class RuleOptimizer(Choosing):
     def _finite(self) -> bool:
         """Whether to go on: False if gradients are not finite and such steps are left out."""
         default = self.defaults["check_finite"]
-        wanted = next(
-            (x for g in self.param_groups if (x := g.get("check_finite", default))), False
-        )
+        wanted: bool | str = False
+        for group in self.param_groups:
+            wanted = wanted or group.get("check_finite", default)
         if not wanted:
             return True
         self._present()
@@ -254,8 +260,8 @@ class RuleOptimizer(Choosing):
         """Make batches that fit parameters, gradients, state and options as they are now."""
         self._refresh()
         plan = self._plan
-        fits = plan.built and not observed() and same(plan.states, self.state.values())
-        if not (fits and same(plan.stated, self.state) and plan.collect()):
+        state = [*self.state, *self.state.values()]
+        if not (plan.built and not observed() and same(plan.state, state) and plan.collect()):
             plan.built = False  # until all that can be wrong has been looked at
             self._build(plan)
 
@@ -292,7 +298,7 @@ class RuleOptimizer(Choosing):
                 if not state:
                     self.state.pop(p, None)
             raise
-        plan.stated, plan.states = list(self.state), list(self.state.values())
+        plan.state = [*self.state, *self.state.values()]
         plan.built = not observed()
 
     def _allot(self, plan: Plan, chosen: Iterable[tuple[Tensor, Group, int, int, str]]) -> None:

@@ -24,7 +24,7 @@ class Plan:
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = list(groups)
         self.params = [list(group["params"]) for group in groups]
-        self.options: list[list[Any] | None] = [None] * len(groups)  # as last looked at
+        self.options: list[tuple[Any, ...] | None] = [None] * len(groups)  # as last looked at
         self.changeable: set[int] = set()  # groups with a tensor or list among their options
         self.places: list[list[int]] = [[] for _ in groups]  # of each parameter
         self.known: dict[tuple[Any, ...], int] = {}  # places by group and particulars
@@ -35,17 +35,17 @@ class Plan:
         # Batches that step together. Only a parameter that stands in several places needs a second
         # round: it makes several steps.
         self.rounds: list[list[Batch]] = []
-        self.stated: list[Any] = []  # who had state when the rounds were made, and which
-        self.states: list[Any] = []
+        self.state: list[Any] = []  # who had state when the rounds were made, and which
         self.waiting: list[Tensor] = []  # parameters that had no gradient then
 
     def fits(self, groups: Sequence[Group]) -> bool:
         """Whether groups and their parameters are the ones that this plan was made for."""
-        # Loops, not generators, here and below: they run at every step.
-        if not same(self.groups, groups):
+        # No call and no generator more than needed, here and below: they run at every step.
+        if len(groups) != len(self.groups) or not all(map(is_, self.groups, groups)):
             return False
-        for mine, group in zip(self.params, groups, strict=True):
-            if not same(mine, group["params"]):
+        for mine, group in zip(self.params, groups, strict=False):
+            now = group["params"]
+            if len(now) != len(mine) or not all(map(is_, mine, now)):
                 return False
         return True
 
