@@ -7,7 +7,7 @@ import torch
 
 from optim.table import TABLE, every_engine, every_row, torch_row
 from optim.training import Close, assert_same, contents, gradients, params, step, tensors, train
-from thalweg.engines import fused
+from thalweg.engines import sweep
 
 COURSE = gradients(4)
 
@@ -22,6 +22,18 @@ def test_steps_in_any_mode(row, options, mode, engine):
             step(inside, grads)
         step(outside, grads)
         assert all(p.requires_grad and p.is_leaf for p in params(inside))
+    assert_same(contents(outside), contents(inside))
+
+
+@every_engine
+@every_row
+def test_autocast_is_for_models(row, options, engine):
+    dtype = torch.float32  # of others autocast takes no notice
+    inside, outside = (row.make(tensors(dtype), engine=engine, **options) for _ in range(2))
+    for grads in gradients(4, dtype):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            step(inside, grads)
+        step(outside, grads)
     assert_same(contents(outside), contents(inside))
 
 
@@ -79,9 +91,9 @@ def test_a_parameter_in_two_groups_is_refused_as_by_torch(row, options):
 def test_torchs_number_of_threads_is_respected(threads, monkeypatch):
     o = TABLE["adamw"].make(tensors(torch.float32, ((100_000,),)), engine="fused")
     told = []
-    tell = fused._Plan.work_on
+    tell = sweep.Sweep.work_on
     monkeypatch.setattr(
-        fused._Plan, "work_on", lambda plan, n, team: (told.append(n), tell(plan, n, team))
+        sweep.Sweep, "work_on", lambda plan, n, team: (told.append(n), tell(plan, n, team))
     )
     before = torch.get_num_threads()
     try:

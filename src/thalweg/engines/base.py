@@ -94,6 +94,14 @@ def real(x: Tensor) -> Tensor:
 
 def drive(runs: Sequence[Run]) -> None:
     """Run batches to their end, exchanging partial sums for totals."""
+    if torch._C._is_any_autocast_enabled():  # a model's products may be rounded; a rule's are not
+        with torch._C._DisableAutocast():
+            _drive(runs)
+    else:
+        _drive(runs)
+
+
+def _drive(runs: Sequence[Run]) -> None:
     total: float | None = None
     while runs:
         partial, alive = 0.0, []

@@ -63,8 +63,17 @@ class Choosing(Stateful):
     def _engine(self, p: Tensor, group: Group, values: Values) -> str:
         """The engine for a parameter as its gradient is now."""
         engine = self._refuse(p, group)
-        if p.grad is None or p.grad.layout is torch.strided:
+        if p.grad is None:
             return engine
+        if p.grad.layout is torch.strided:
+            if engine != "fused" or ordinary(p.grad):
+                return engine
+            if engine_of(group) == "fused":
+                raise ValueError(
+                    f'engine="fused" cannot step {self._name(p)}: its gradient is a '
+                    f"{type(p.grad).__name__}, whose memory is not plain"
+                )
+            return "plain"
         if p.grad.layout is not torch.sparse_coo or self.rule.sparse(values) == "refused":
             raise RuntimeError(
                 f"{type(self).__name__} with these options does not take the {p.grad.layout} "

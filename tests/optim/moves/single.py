@@ -651,3 +651,23 @@ def a_first_step_that_ends_for_want_of_memory():
             stepped(stepped(o), 1)
             stepped(stepped(torch.optim.SGD(theirs, **options)), 1)
             same(ours, theirs)
+
+
+@fault
+def gradients_of_a_subclass():
+    class Marked(torch.Tensor):
+        pass
+
+    for engine in ("auto", "plain"):
+        ours, theirs = weights((4, 3), 5), weights((4, 3), 5)
+        for o in optim.AdamW(ours, engine=engine), torch.optim.AdamW(theirs):
+            for k in range(4):
+                for p in o.param_groups[0]["params"]:
+                    g = torch.full_like(p, k, requires_grad=False)
+                    p.grad = g.as_subclass(Marked) if k % 2 and p.dim() == 1 else g
+                o.step()
+        same(ours, theirs)
+    o = optim.AdamW(weights(5), engine="fused")
+    o.param_groups[0]["params"][0].grad = torch.ones(5).as_subclass(Marked)
+    with pytest.raises(ValueError, match="its gradient is a Marked"):
+        o.step()
