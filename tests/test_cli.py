@@ -387,3 +387,14 @@ def test_a_damaged_row_is_one_line_and_nothing_is_overwritten(spoil, stand_in, t
     assert error.count("\n") == 1
     assert "race.sqlite is damaged: move it away" in error
     assert (tmp_path / "race.sqlite").read_bytes() == before
+
+
+def test_a_formula_and_a_folder_may_begin_with_a_minus(stand_in, tmp_path, monkeypatch, capsys):
+    del stand_in
+    monkeypatch.chdir(tmp_path)
+    formula = ["figure", "surface", "--landscape", "-x^2-y^2", "--steps", "2", "--out", "x.png"]
+    assert cli.main(formula) == 0
+    assert cli.main([*SMALL, "--out=-runs"]) == 0
+    assert "--out=-runs" in Path("-runs", "report.html").read_text()
+    assert cli.main(["figure", "surface", "--landscape", "--out", "x.png"]) == 2
+    assert "expected one argument" in capsys.readouterr().err
