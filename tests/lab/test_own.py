@@ -237,3 +237,17 @@ def test_a_file_that_ends_its_process_is_refused_in_one_line(write):
     file = write("import os\nos._exit(0)")
     with pytest.raises(ValueError, match=r"own.py cannot be run: its process ended with code 0"):
         plan("digits", f"{file}:Own")
+
+
+def test_schedules_of_one_name_are_told_apart(tmp_path):
+    files = [tmp_path / name for name in ("a b.py", "a_b.py", "a-b.py")]
+    for file in files:
+        file.write_text(
+            "from thalweg.optim import SGD as Own\nfrom thalweg.schedules import constant\n"
+            "def warm(n): return constant()"
+        )
+    p = plan("digits", "sgd", schedules=["constant", *(f"{file}:warm" for file in files)])
+    assert len({a.title for a in p.algorithms}) == 4
+    assert p.algorithms[3].title == "SGD (warm (a-b.py))"
+    owns = [f"{file}:Own" for file in files]
+    assert len({a.title for a in plan("digits", owns).algorithms}) == 3
