@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from thalweg.lab import Plan, Trial, Verdict
 from thalweg.lab.trial import Outcome
+from thalweg.lab.verdict import mean_of
 from thalweg.report.page import rows
 
 
@@ -25,7 +25,7 @@ def leader(plan: Plan, outcomes: Mapping[Trial, Outcome]) -> str:
             scores.setdefault(at, []).append(outcome.validation)
     if not scores:
         return ""
-    means = {k: statistics.fmean(v) for k, v in scores.items()}
+    means = {k: mean_of(v) for k, v in scores.items()}
     best = (max if p.higher_is_better else min)(means, key=means.__getitem__)
     unit = f" {p.unit}" if p.unit else ""
     return f"{titles[best[:2]]} at {best[2]:.3g}: {means[best]:.4g}{unit}"
