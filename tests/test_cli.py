@@ -398,3 +398,11 @@ def test_a_formula_and_a_folder_may_begin_with_a_minus(stand_in, tmp_path, monke
     assert "--out=-runs" in Path("-runs", "report.html").read_text()
     assert cli.main(["figure", "surface", "--landscape", "--out", "x.png"]) == 2
     assert "expected one argument" in capsys.readouterr().err
+
+
+def test_names_are_there_on_a_narrow_terminal(stand_in, tmp_path, monkeypatch, capsys):
+    del stand_in
+    monkeypatch.setenv("COLUMNS", "40")
+    assert cli.main([*SMALL, "--out", str(tmp_path)]) == 0
+    table = capsys.readouterr().out.partition("\n\n")[2]
+    assert "● SGD" in table
