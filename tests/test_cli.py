@@ -406,3 +406,11 @@ def test_names_are_there_on_a_narrow_terminal(stand_in, tmp_path, monkeypatch, c
     assert cli.main([*SMALL, "--out", str(tmp_path)]) == 0
     table = capsys.readouterr().out.partition("\n\n")[2]
     assert "● SGD" in table
+
+
+@pytest.mark.parametrize("words", ["lr (float): how far.", "all of SGD's.\n    lr: how far."])
+def test_a_docstring_of_another_style_is_explained_as_far_as_it_goes(words, tmp_path, capsys):
+    doc = f"class Own(SGD):\n  '''Own.\n\n  Args:\n    {words}\n  '''"
+    (tmp_path / "own.py").write_text(f"from thalweg.optim import SGD\n{doc}")
+    assert cli.main(["explain", f"{tmp_path}/own.py:Own"]) == 0
+    assert "how far." in capsys.readouterr().out

@@ -156,6 +156,8 @@ def test_what_a_contender_does_to_its_process_changes_nobody_elses_numbers(write
         ("import sys; sys.exit()", r"own.py cannot be run: SystemExit \(.*own.py, line 2\)"),
         ("raise ValueError('two\\nlines \\x1b[2J')", r"ValueError: two lines \\x1b\[2J \("),
         ("\0", "own.py cannot be run: (Syntax|Value)Error"),
+        ("from thalweg.rule import rule\n@rule(state=())\ndef Own(g): 1 / 0",
+         r"Own in .*own.py cannot be used: ZeroDivisionError: .* \(.*own.py, line 4\)"),
         ("Own = 3", "neither a rule nor a thalweg optimizer class"),
         ("Own = dict", "neither a rule nor a thalweg optimizer class"),
     ],

@@ -29,10 +29,15 @@ def own(name: str, sources: Sources) -> Algorithm:
         raise ValueError(_neither(attribute, source.path))
     try:
         cls = from_rule(found) if isinstance(found, Rule) else found
-        if not issubclass(cls, RuleOptimizer):
-            raise ValueError(_neither(attribute, source.path))
     except TypeError as e:
         raise ValueError(str(e)) from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:  # a rule is run once, on symbols
+        why = described(e, [source.path])
+        raise ValueError(f"{attribute} in {source.path} cannot be used: {why}") from e
+    if not issubclass(cls, RuleOptimizer):
+        raise ValueError(_neither(attribute, source.path))
     lr = _customary(cls, attribute, source.path)
     return Algorithm(source.name(attribute), attribute, cls, lr, OWN)
 
