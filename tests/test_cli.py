@@ -387,3 +387,30 @@ def test_a_damaged_row_is_one_line_and_nothing_is_overwritten(spoil, stand_in, t
     assert error.count("\n") == 1
     assert "race.sqlite is damaged: move it away" in error
     assert (tmp_path / "race.sqlite").read_bytes() == before
+
+
+def test_a_formula_and_a_folder_may_begin_with_a_minus(stand_in, tmp_path, monkeypatch, capsys):
+    del stand_in
+    monkeypatch.chdir(tmp_path)
+    formula = ["figure", "surface", "--landscape", "-x^2-y^2", "--steps", "2", "--out", "x.png"]
+    assert cli.main(formula) == 0
+    assert cli.main([*SMALL, "--out=-runs"]) == 0
+    assert "--out=-runs" in Path("-runs", "report.html").read_text()
+    assert cli.main(["figure", "surface", "--landscape", "--out", "x.png"]) == 2
+    assert "expected one argument" in capsys.readouterr().err
+
+
+def test_names_are_there_on_a_narrow_terminal(stand_in, tmp_path, monkeypatch, capsys):
+    del stand_in
+    monkeypatch.setenv("COLUMNS", "40")
+    assert cli.main([*SMALL, "--out", str(tmp_path)]) == 0
+    table = capsys.readouterr().out.partition("\n\n")[2]
+    assert "● SGD" in table
+
+
+@pytest.mark.parametrize("words", ["lr (float): how far.", "all of SGD's.\n    lr: how far."])
+def test_a_docstring_of_another_style_is_explained_as_far_as_it_goes(words, tmp_path, capsys):
+    doc = f"class Own(SGD):\n  '''Own.\n\n  Args:\n    {words}\n  '''"
+    (tmp_path / "own.py").write_text(f"from thalweg.optim import SGD\n{doc}")
+    assert cli.main(["explain", f"{tmp_path}/own.py:Own"]) == 0
+    assert "how far." in capsys.readouterr().out

@@ -66,3 +66,10 @@ def test_labels_are_spread_near_where_they_belong(wanted):
 
 def test_labels_with_room_stay_where_they_are():
     assert theme.spread([0.2, 0.8, 0.5], 0.1) == pytest.approx([0.2, 0.8, 0.5])
+
+
+def test_a_tick_below_what_a_float_can_hold_has_no_name():
+    _, axes = theme.canvas(2, 2)
+    theme.plain_log(axes.yaxis)
+    name = axes.yaxis.get_major_formatter()
+    assert [name(x) for x in (0.0, 0.01)] == ["", "0.01"]

@@ -133,6 +133,8 @@ def plain_log(axis: Any) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
     def name(x: float, _: Any) -> str:
+        if x <= 0:  # below what a float can hold
+            return ""
         power = round(math.log10(x))
         return f"{x:g}" if -4 <= power <= 4 else f"$10^{{{power}}}$"
 

@@ -156,6 +156,8 @@ def test_what_a_contender_does_to_its_process_changes_nobody_elses_numbers(write
         ("import sys; sys.exit()", r"own.py cannot be run: SystemExit \(.*own.py, line 2\)"),
         ("raise ValueError('two\\nlines \\x1b[2J')", r"ValueError: two lines \\x1b\[2J \("),
         ("\0", "own.py cannot be run: (Syntax|Value)Error"),
+        ("from thalweg.rule import rule\n@rule(state=())\ndef Own(g): 1 / 0",
+         r"Own in .*own.py cannot be used: ZeroDivisionError: .* \(.*own.py, line 4\)"),
         ("Own = 3", "neither a rule nor a thalweg optimizer class"),
         ("Own = dict", "neither a rule nor a thalweg optimizer class"),
     ],
@@ -237,3 +239,17 @@ def test_a_file_that_ends_its_process_is_refused_in_one_line(write):
     file = write("import os\nos._exit(0)")
     with pytest.raises(ValueError, match=r"own.py cannot be run: its process ended with code 0"):
         plan("digits", f"{file}:Own")
+
+
+def test_schedules_of_one_name_are_told_apart(tmp_path):
+    files = [tmp_path / name for name in ("a b.py", "a_b.py", "a-b.py")]
+    for file in files:
+        file.write_text(
+            "from thalweg.optim import SGD as Own\nfrom thalweg.schedules import constant\n"
+            "def warm(n): return constant()"
+        )
+    p = plan("digits", "sgd", schedules=["constant", *(f"{file}:warm" for file in files)])
+    assert len({a.title for a in p.algorithms}) == 4
+    assert p.algorithms[3].title == "SGD (warm (a-b.py))"
+    owns = [f"{file}:Own" for file in files]
+    assert len({a.title for a in plan("digits", owns).algorithms}) == 3

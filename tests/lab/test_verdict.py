@@ -182,3 +182,13 @@ def test_a_clear_winner_and_an_equal():
     sgd = v.differences[1]
     assert sgd.mean == pytest.approx((6.0 + 5.9 + 6.0) / 3)
     assert sgd.low < sgd.mean < sgd.high
+
+
+@pytest.mark.parametrize("great", [1e154, 1e200, 1.7e308])
+def test_scores_about_to_overflow_lose_nobody_the_verdict(great):
+    v = judged({"sgd": [ran(1.0), ran(2.0)], "adam": [ran(great, loss=great), ran(great / 2)]},
+               "least-squares")  # fmt: skip
+    assert order(v) == [SGD, ADAM]
+    assert v.standings[1].validation == pytest.approx(great / 4 + great / 2)
+    [d] = v.differences
+    assert not d.told_apart

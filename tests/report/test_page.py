@@ -248,3 +248,7 @@ def test_a_browser_lays_it_out_without_overlaps(make, tmp_path, problem, curves,
             # A line box is taller than its letters: neighbours may share its empty rim.
             rim = 0.25 * min(one[3] - one[1], two[3] - two[1])
             assert wide <= 1 or high <= rim, f"{a!r} overlaps {b!r} by {wide:.1f} x {high:.1f} px"
+
+
+def test_a_name_without_spaces_does_not_widen_the_page(written):
+    assert "overflow-wrap: anywhere" in written.read_text("utf-8")

@@ -22,10 +22,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def joined(arguments: Sequence[str]) -> list[str]:
-    """``--start -1,2`` as ``--start=-1,2``: argparse takes ``-1,2`` for an option."""
+    """``--start -1,2`` as ``--start=-1,2``: argparse takes ``-1,2`` for an option, and also the
+    landscape ``-x^2+y^2``."""
     words = list(arguments)
     for i in reversed(range(len(words) - 1)):
-        if words[i] in ("--start", "--lr") and re.match(r"-[\d.]", words[i + 1]):
+        number, formula = r"-[\d.]", r"-[^-].+"
+        form = {"--start": number, "--lr": number, "--landscape": formula}.get(words[i])
+        if form is not None and re.match(form, words[i + 1]):
             words[i : i + 2] = ["=".join(words[i : i + 2])]
     return words
 

@@ -67,7 +67,9 @@ def _again(options: argparse.Namespace) -> str:
     for name in ("optimizers", "schedule", "seeds", "rates", "epochs", "out"):
         value = getattr(options, name)
         if value != getattr(defaults, name):
-            words += [f"--{name}", str(value)]
+            # What begins with "-" would be an option, were it a word of its own.
+            said = str(value)
+            words += [f"--{name}={said}"] if said.startswith("-") else [f"--{name}", said]
     return shlex.join(words)
 
 

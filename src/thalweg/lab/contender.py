@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 
 from thalweg.lab.names import known
-from thalweg.lab.source import Sources, described, is_own, located, parts
+from thalweg.lab.source import Sources, apart, described, is_own, located, parts
 from thalweg.optim.registry import ALGORITHMS, Algorithm
 from thalweg.schedules import (
     Plateau,
@@ -61,11 +61,12 @@ def contenders(algorithms: Sequence[Algorithm], schedules: Sequence[str]) -> tup
     spare = iter(
         [c for c in dict.fromkeys(a.colour for a in ALGORITHMS.values()) if c not in taken]
     )
+    shown = apart(schedules, [_shown(s) for s in schedules])
     for a in algorithms:
         same = {f.name: getattr(a, f.name) for f in fields(Algorithm)}
         for i, schedule in enumerate(schedules):
             same["name"] = f"{a.name}+{schedule}"
-            same["title"] = f"{a.title} ({_shown(schedule)})"
+            same["title"] = f"{a.title} ({shown[i]})"
             if i:  # the first has the algorithm's own colour, the others one that nobody has
                 same["colour"] = next(spare, a.colour)
             found.append(Contender(**same, schedule=schedule, algorithm=a.name))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from thalweg.lab.source import Sources, described, is_own, located, parts
+from thalweg.lab.source import Sources, apart, described, located
 from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.own import from_rule
 from thalweg.optim.registry import OWN, Algorithm
@@ -32,27 +29,23 @@ def own(name: str, sources: Sources) -> Algorithm:
         raise ValueError(_neither(attribute, source.path))
     try:
         cls = from_rule(found) if isinstance(found, Rule) else found
-        if not issubclass(cls, RuleOptimizer):
-            raise ValueError(_neither(attribute, source.path))
     except TypeError as e:
         raise ValueError(str(e)) from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:  # a rule is run once, on symbols
+        why = described(e, [source.path])
+        raise ValueError(f"{attribute} in {source.path} cannot be used: {why}") from e
+    if not issubclass(cls, RuleOptimizer):
+        raise ValueError(_neither(attribute, source.path))
     lr = _customary(cls, attribute, source.path)
     return Algorithm(source.name(attribute), attribute, cls, lr, OWN)
 
 
 def distinct(algorithms: Sequence[Algorithm]) -> tuple[Algorithm, ...]:
-    """The same with titles that tell them apart: where two are called alike, those from files are
-    called by their file's name as well, or, where that is the same, by its whole path."""
-    found = list(algorithms)
-    for named in (lambda path: Path(path).name, str):
-        often = Counter(a.title for a in found)
-        for i, a in enumerate(found):
-            if often[a.title] > 1 and is_own(a.name):
-                path, attribute, _ = parts(a.name)
-                # Other letters might be formulas to Matplotlib, or commands to a terminal.
-                file = re.sub(r"[^\w./-]", "_", named(path))
-                found[i] = replace(a, title=f"{attribute} ({file})")
-    return tuple(found)
+    """The same with titles that tell them apart."""
+    titles = apart([a.name for a in algorithms], [a.title for a in algorithms])
+    return tuple(replace(a, title=title) for a, title in zip(algorithms, titles, strict=True))
 
 
 def _neither(attribute: str, path: str) -> str:

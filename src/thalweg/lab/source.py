@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import linecache
+import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import SourceLoader
@@ -102,6 +104,22 @@ def parts(name: str) -> tuple[str, str, str]:
     path, _, rest = name.rpartition(":")
     attribute, _, version = rest.partition("#")
     return path, attribute, version
+
+
+def apart(names: Sequence[str], titles: Sequence[str]) -> list[str]:
+    """The titles of these names, no two the same for two names: where they are, those from files
+    get their file's name as well, or, where that is the same, its whole path, and last a number."""
+    found = list(titles)
+    for said in (lambda path: Path(path).name, str):
+        often = Counter(found)
+        for i, name in enumerate(names):
+            if often[found[i]] > 1 and is_own(name):
+                path, attribute, _ = parts(name)
+                # Other letters might be formulas to Matplotlib, or commands to a terminal.
+                file = re.sub(r"[^\w./-]", "_", said(path))
+                found[i] = f"{attribute} ({file})"
+    same = [found[:i].count(title) for i, title in enumerate(found)]  # "a b.py" and "a_b.py"
+    return [f"{t} [{n + 1}]" if n else t for t, n in zip(found, same, strict=True)]
 
 
 def located(name: str, sources: Sources) -> tuple[Source, str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -159,7 +159,7 @@ def verdict(plan: Plan, outcomes: Mapping[Trial, Outcome]) -> Verdict:
 
 def _final_loss(s: Standing) -> float:
     """Mean validation loss after the last epoch; infinite if a training did not get there."""
-    return statistics.fmean(math.inf if o.diverged else o.validation_curve[-1] for o in s.outcomes)
+    return mean_of(math.inf if o.diverged else o.validation_curve[-1] for o in s.outcomes)
 
 
 def _judge(plan: Plan, a: Algorithm, outcomes: Mapping[Trial, Outcome]) -> Standing | LeftOut:
@@ -190,7 +190,7 @@ def _judge(plan: Plan, a: Algorithm, outcomes: Mapping[Trial, Outcome]) -> Stand
     best = min(
         runs,
         key=lambda r: (
-            better * statistics.fmean(scores[r]),
+            better * mean_of(scores[r]),
             abs(grid.index(r) - len(grid) // 2),
         ),
     )
@@ -200,8 +200,8 @@ def _judge(plan: Plan, a: Algorithm, outcomes: Mapping[Trial, Outcome]) -> Stand
         a,
         best,
         len(grid) > 1 and best in (grid[0], grid[-1]),
-        statistics.fmean(scores[best]),
-        statistics.fmean(tests),
+        mean_of(scores[best]),
+        mean_of(tests),
         statistics.stdev(tests) if len(tests) > 1 and all(map(math.isfinite, tests)) else math.nan,
         max(o.steps for o in chosen),
         statistics.median(o.seconds for o in chosen),
@@ -250,7 +250,12 @@ def _interval(gaps: list[float], step: float) -> tuple[float, float, float, floa
         if set(gaps) in ({math.inf}, {-math.inf}):  # all of one, none of the other
             return mean, mean, mean, 0.0
         return mean, -math.inf, math.inf, 1.0
-    error = math.sqrt((statistics.variance(gaps) + step**2 / 6) / n)
+    try:
+        error = math.sqrt((statistics.variance(gaps) + step * step / 6) / n)
+    except OverflowError:
+        error = math.inf
+    if error == math.inf:  # about to diverge: their squares are more than a float can hold
+        return mean, -math.inf, math.inf, 1.0
     if error == 0:  # all scores are equal
         return mean, mean, mean, 1.0
     reach = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * error
@@ -266,6 +271,15 @@ def _holm(ps: list[float]) -> list[bool]:
             break
         rejected[i] = True
     return rejected
+
+
+def mean_of(scores: Iterable[float]) -> float:
+    """Their mean, also where their sum is more than a float can hold."""
+    found = list(scores)
+    try:
+        return statistics.fmean(found)
+    except OverflowError:
+        return math.fsum(x / len(found) for x in found)
 
 
 def _score(x: float, unit: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from thalweg.lab import Plan, Trial, Verdict
 from thalweg.lab.trial import Outcome
+from thalweg.lab.verdict import mean_of
 from thalweg.report.page import rows
+
+NAME = 16  # letters of a name that a narrow terminal must leave room for
 
 
 def leader(plan: Plan, outcomes: Mapping[Trial, Outcome]) -> str:
@@ -25,7 +27,7 @@ def leader(plan: Plan, outcomes: Mapping[Trial, Outcome]) -> str:
             scores.setdefault(at, []).append(outcome.validation)
     if not scores:
         return ""
-    means = {k: statistics.fmean(v) for k, v in scores.items()}
+    means = {k: mean_of(v) for k, v in scores.items()}
     best = (max if p.higher_is_better else min)(means, key=means.__getitem__)
     unit = f" {p.unit}" if p.unit else ""
     return f"{titles[best[:2]]} at {best[2]:.3g}: {means[best]:.4g}{unit}"
@@ -87,24 +89,28 @@ def show(verdict: Verdict) -> None:
     p = verdict.plan.problem
     unit = f" {p.unit}" if p.unit else ""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    table.add_column("optimizer")
-    split = "test" if p.held_out else "score"
-    for name in (
-        "best\nrate",
-        *([f"validation{unit}\nmean"] if p.held_out else []),
-        f"{split}{unit}\nmean ± s.d.",
-        "differs\nfrom 1st",
-        "\ngradients",
-        "\nseconds",
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
     found = rows(verdict)
-    for r in found:
-        table.add_row(
-            Text("● ", style=r.colour) + Text(r.title, style="default"),
-            r.rate + ("*" if r.at_edge else ""),
-            *([r.validation] if p.held_out else []), r.test, r.apart, r.evaluations, r.seconds,
-        )  # fmt: skip
+    split = "test" if p.held_out else "score"
+    columns = [
+        ("best\nrate", [r.rate + ("*" if r.at_edge else "") for r in found]),
+        (f"{split}{unit}\nmean ± s.d.", [r.test for r in found]),
+        ("differs\nfrom 1st", [r.apart for r in found]),
+        ("\ngradients", [r.evaluations for r in found]),
+        ("\nseconds", [r.seconds for r in found]),
+    ]
+    if p.held_out:
+        columns.insert(1, (f"validation{unit}\nmean", [r.validation for r in found]))
+    # A narrow terminal has no room for the last ones: without names the others would say nothing.
+    names = 2 + min(NAME, max(len(r.title) for r in found))
+    widths = [1 + max(map(len, [*head.split("\n"), *cells])) for head, cells in columns]
+    while len(columns) > 2 and names + sum(widths[: len(columns)]) > console.width:
+        columns.pop()
+    table.add_column("optimizer", min_width=names)
+    for head, _ in columns:
+        table.add_column(head, justify="right", no_wrap=True)
+    for i, r in enumerate(found):
+        name = Text("● ", style=r.colour) + Text(r.title, style="default")
+        table.add_row(name, *(cells[i] for _, cells in columns))
     console.print()
     console.print(table)
     if any(r.at_edge for r in found):

@@ -31,12 +31,13 @@ def plain(doc: str) -> str:
 def arguments(doc: str) -> dict[str, str]:
     """What the section ``Args`` says of each one."""
     found: dict[str, str] = {}
+    last = ""
     for line in textwrap.dedent(doc.strip("\n")).splitlines():
-        start = re.match(r"(\w+): (.*)", line)
+        start = re.match(r"(\w+)(?: \(.*?\))?: (.*)", line)  # a reader's may say its type
         if start:
             last = start[1]
             found[last] = start[2]
-        elif line.strip():
+        elif line.strip() and last:
             found[last] += " " + line.strip()
     return found
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from thalweg.lab import Verdict
-from thalweg.lab.verdict import Standing
+from thalweg.lab.verdict import Standing, mean_of
 from thalweg.problems import Problem
 from thalweg.theme import (
     FAINT,
@@ -172,7 +172,7 @@ def _rate(axes: Axes, verdict: Verdict, standing: Standing) -> None:
 
 
 def _means(s: Standing, p: Problem) -> tuple[list[float], list[float]]:
-    pairs = [(r, statistics.fmean(x)) for r, x in sorted(s.scores.items())]
+    pairs = [(r, mean_of(x)) for r, x in sorted(s.scores.items())]
     pairs = [(r, m) for r, m in pairs if math.isfinite(m)]
     return [r for r, _ in pairs], [m for _, m in pairs]
 
