@@ -249,3 +249,18 @@ def test_a_rule_of_ones_own_may_be_called_as_one_of_torchs():
 
     group = optim.from_rule(SGD)([torch.ones(2, requires_grad=True)]).param_groups[0]
     assert "max_grad_norm" in [*group]
+
+
+def test_what_is_not_listed_is_handed_from_one_optimizer_to_another():
+    model = made(optim.SGD)[0]
+    first, second = model.parameters()
+    muon = optim.Muon([{"params": [first], "use_muon": False}, {"params": [second]}])
+    assert [g["use_muon"] for g in optim.Muon(muon.param_groups).param_groups] == [False, None]
+    # and is listed as the other's class has it
+    rprop = optim.Rprop(model.parameters(), weight_decay=0.1, max_grad_norm=0.5)
+    sgd = optim.SGD(rprop.param_groups).param_groups[0]
+    assert "weight_decay" in [*sgd]
+    assert "max_grad_norm" not in [*sgd]
+    assert (sgd["weight_decay"], sgd["max_grad_norm"]) == (0.1, 0.5)
+    lion = optim.Lion(rprop.param_groups).param_groups[0]
+    assert {"weight_decay", "max_grad_norm"} <= {*lion}

@@ -35,7 +35,7 @@ from thalweg.optim.groups import Group
 from thalweg.optim.options import DEFAULTS, Common, unknown
 from thalweg.optim.plan import Plan, same
 from thalweg.optim.sharded import divider, refuse
-from thalweg.optim.torch_group import as_torchs
+from thalweg.optim.torch_group import as_torchs, everything
 from thalweg.rule.rule import Values
 
 __all__ = [
@@ -80,7 +80,7 @@ class RuleOptimizer(Choosing):
         bad options."""
         check_group(param_group, self.defaults, type(self).__name__)
         given: Any = param_group  # what is no dictionary, torch refuses
-        self._add(given.copy() if isinstance(given, dict) else given)
+        self._add(everything(given) if isinstance(given, dict) else given)
 
     def _add(self, group: Group) -> None:
         if isinstance(group, dict):
