@@ -264,3 +264,17 @@ def test_what_is_not_listed_is_handed_from_one_optimizer_to_another():
     assert (sgd["weight_decay"], sgd["max_grad_norm"]) == (0.1, 0.5)
     lion = optim.Lion(rprop.param_groups).param_groups[0]
     assert {"weight_decay", "max_grad_norm"} <= {*lion}
+
+
+def test_a_group_is_put_back_from_a_copy_of_it():
+    group = made(optim.AdamW, max_grad_norm=0.5)[1].param_groups[0]
+    kept = copy.copy(group)
+    puts = (
+        lambda: group.update(kept), lambda: group.__ior__(kept),
+        lambda: group.update(group | kept), lambda: group.update([("max_grad_norm", 0.5)]),
+        lambda: group.update(max_grad_norm=0.5),
+    )  # fmt: skip
+    for put in puts:
+        group["max_grad_norm"] = 2.0
+        put()
+        assert group["max_grad_norm"] == 0.5

@@ -56,6 +56,10 @@ class TorchGroup(dict[str, Any]):
         for name in [*self]:
             del self[name]
 
+    # Another of these is read as a whole: put back from a copy, a group is what it was.
+    def update(self, *other: Any, **options: Any) -> None:
+        super().update(*map(_whole, other), **options)
+
     def unlisted(self) -> dict[str, Any]:
         """The options that torch's class does not have."""
         hidden = sorted(self.beyond & super().keys())
@@ -65,7 +69,11 @@ class TorchGroup(dict[str, Any]):
         return self | {}
 
     def __or__(self, other: Mapping[str, Any]) -> TorchGroup:  # type: ignore[override]
-        return TorchGroup({**everything(self), **other}, self.beyond, self.usual)
+        return TorchGroup({**everything(self), **_whole(other)}, self.beyond, self.usual)
+
+    def __ior__(self, other: Any) -> TorchGroup:  # type: ignore[override, misc]
+        self.update(other)
+        return self
 
     def __repr__(self) -> str:
         return repr(everything(self))
@@ -77,6 +85,10 @@ class TorchGroup(dict[str, Any]):
 def everything(group: Mapping[str, Any]) -> dict[str, Any]:
     """A group's options, those that are not listed too."""
     return {**group, **(group.unlisted() if isinstance(group, TorchGroup) else {})}
+
+
+def _whole(options: Any) -> Any:
+    return everything(options) if isinstance(options, TorchGroup) else options
 
 
 def as_torchs(cls: type, group: dict[str, Any]) -> dict[str, Any]:
