@@ -278,3 +278,14 @@ def test_a_group_is_put_back_from_a_copy_of_it():
         group["max_grad_norm"] = 2.0
         put()
         assert group["max_grad_norm"] == 0.5
+
+
+def test_a_given_group_is_left_as_it_was():
+    x = torch.ones(2, requires_grad=True)
+    for name in (*SHARED, "ScheduleFreeSGD"):
+        optimizer = getattr(optim, name)([torch.ones(2, 2, requires_grad=True)])
+        given = {"params": [x]}
+        if name == "ScheduleFreeSGD":  # has a mode, which is not the given group's
+            optimizer.eval()
+        optimizer.add_param_group(given)
+        assert [*given] == ["params"]

@@ -13,6 +13,7 @@ from thalweg.optim.groups import Group
 from thalweg.optim.model_link import Followers, follow
 from thalweg.optim.moving import Moving
 from thalweg.optim.options import Common, check_choice
+from thalweg.optim.torch_group import everything
 
 
 class AveragingOptimizer(Moving):
@@ -135,7 +136,8 @@ class AveragingOptimizer(Moving):
 
     def add_param_group(self, param_group: Group) -> None:
         if isinstance(param_group, dict):  # what else it may be is refused below
-            param_group.setdefault("train_mode", not self.param_groups or self.training)
+            mode = not self.param_groups or self.training
+            param_group = {"train_mode": mode, **everything(param_group)}
         super().add_param_group(param_group)
 
     def _check(self, group: Group) -> None:
