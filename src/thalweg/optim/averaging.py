@@ -53,6 +53,7 @@ class AveragingOptimizer(Moving):
         if self._original is not self:
             self._original.eval()
             return
+        self._told()
         if not self.training:
             return
         self._present()
@@ -67,6 +68,7 @@ class AveragingOptimizer(Moving):
         """Put the training weights back into the parameters: bit by bit, or, where averaged weights
         have been written to meanwhile, those that belong to what was written."""
         me = self._original
+        me._told()
         if not me.training:
             me._return(lambda p: p._version != me._versions.get(p, p._version))
 
@@ -97,6 +99,17 @@ class AveragingOptimizer(Moving):
         """What ``model.train(mode)`` calls, for the model given at construction."""
         if not self._contexts:
             (self.train if mode else self.eval)()
+
+    def _told(self) -> None:
+        if self._followers is not None and not self._contexts:
+            self._followers.settle()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a checkpoint of this class. One that was saved in the other mode than a model's that
+        was given at construction follows the model when it is next run."""
+        super().load_state_dict(state_dict)
+        if self._followers is not None:
+            self._followers.doubt()
 
     @torch.no_grad()
     def _return(self, changed: Any) -> None:
