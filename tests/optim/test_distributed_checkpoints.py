@@ -280,6 +280,37 @@ def test_a_group_is_put_back_from_a_copy_of_it():
         assert group["max_grad_norm"] == 0.5
 
 
+@pytest.mark.parametrize("stepped", [False, True])
+def test_a_copy_made_key_by_key_and_put_in_a_groups_place_keeps_what_is_not_listed(stepped):
+    model = made(optim.AdamW)[0]
+    first, second = model.parameters()
+    o = optim.AdamW([{"params": [first], "bounds": (-0.125, 0.125)}, {"params": [second]}], lr=0.1)
+    if stepped:
+        train(model, o)
+    o.param_groups[1]["bounds"] = (-0.25, None)
+    o.param_groups = [{**group, "lr": 0.2} for group in reversed(o.param_groups)]
+    train(model, o)
+    assert [g["bounds"] for g in o.param_groups] == [(-0.25, None), (-0.125, 0.125)]
+    assert float(first.detach().abs().max()) <= 0.125
+    assert float(second.detach().min()) >= -0.25
+    # what has not all that was listed is no copy
+    o.param_groups[0] = {"params": [second], "lr": 0.1}
+    train(model, o)
+    assert [g["bounds"] for g in o.param_groups] == [None, (-0.125, 0.125)]
+
+
+def test_a_copy_of_a_group_that_was_taken_away_keeps_what_is_not_listed():
+    first, second = made(optim.AdamW)[0].parameters()
+    o = optim.AdamW([{"params": [first]}, {"params": [second], "bounds": (-0.25, None)}])
+    group = o.param_groups.pop()
+    o.add_param_group({**group, "lr": 0.2})
+    assert o.param_groups[1]["bounds"] == (-0.25, None)
+    assert "bounds" not in [*o.param_groups[1]]
+    del o.param_groups[1]
+    o.add_param_group({"params": [second], "lr": 0.2})  # no copy
+    assert o.param_groups[1]["bounds"] is None
+
+
 def test_a_given_group_is_left_as_it_was():
     x = torch.ones(2, requires_grad=True)
     for name in (*SHARED, "ScheduleFreeSGD"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from thalweg.optim.options import Interval, check, check_choice, check_common, limits, number
+from thalweg.optim.torch_group import unlisted_before
 from thalweg.optim.tracing import Opaque
 from thalweg.rule.rule import Rule, Values
 
@@ -39,6 +40,7 @@ class Groups(Opaque, torch.optim.Optimizer):
     # What else this one cannot do, "complex" parameters or steps that are "differentiable": why.
     cannot: ClassVar[Mapping[str, str]] = {}
     _made: weakref.ref[Self]
+    _before: Sequence[Group] = ()  # the groups when they were last completed
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         del args, kwargs
@@ -73,10 +75,14 @@ class Groups(Opaque, torch.optim.Optimizer):
         self._numbers(group, self._numeric)
 
     def _complete(self) -> None:
-        """Give groups that have been put there by hand the options that they lack."""
+        """Give groups that have been put there by hand the options that they lack. A copy made key
+        by key of a group that was there lacks what that one did not list."""
         for group in self.param_groups:
-            for name, value in self.defaults.items():
-                group.setdefault(name, value)
+            lacking = [name for name in self.defaults if name not in group]
+            known = unlisted_before(group, self._before) if lacking else {}
+            for name in lacking:
+                group[name] = known.get(name, self.defaults[name])
+        self._before = list(self.param_groups)
 
     def _agree(self) -> None:
         """Options that speak of all parameters together must be the same in all groups."""

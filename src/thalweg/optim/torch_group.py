@@ -9,7 +9,7 @@ saved beside the groups.
 from __future__ import annotations
 
 import sys
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from inspect import signature
 from typing import Any
 
@@ -85,6 +85,20 @@ class TorchGroup(dict[str, Any]):
 def everything(group: Mapping[str, Any]) -> dict[str, Any]:
     """A group's options, those that are not listed too."""
     return {**group, **(group.unlisted() if isinstance(group, TorchGroup) else {})}
+
+
+def unlisted_before(
+    group: Mapping[str, Any], before: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What is not listed by the group of which this one is a copy: with all that it lists, and with
+    parameters of it."""
+    params = set(map(id, group["params"]))
+    for old in before:
+        if not isinstance(old, TorchGroup) or params.isdisjoint(map(id, old["params"])):
+            continue
+        if all(name in group for name in old):
+            return old.unlisted()
+    return {}
 
 
 def _whole(options: Any) -> Any:
