@@ -249,3 +249,74 @@ def test_a_rule_of_ones_own_may_be_called_as_one_of_torchs():
 
     group = optim.from_rule(SGD)([torch.ones(2, requires_grad=True)]).param_groups[0]
     assert "max_grad_norm" in [*group]
+
+
+def test_what_is_not_listed_is_handed_from_one_optimizer_to_another():
+    model = made(optim.SGD)[0]
+    first, second = model.parameters()
+    muon = optim.Muon([{"params": [first], "use_muon": False}, {"params": [second]}])
+    assert [g["use_muon"] for g in optim.Muon(muon.param_groups).param_groups] == [False, None]
+    # and is listed as the other's class has it
+    rprop = optim.Rprop(model.parameters(), weight_decay=0.1, max_grad_norm=0.5)
+    sgd = optim.SGD(rprop.param_groups).param_groups[0]
+    assert "weight_decay" in [*sgd]
+    assert "max_grad_norm" not in [*sgd]
+    assert (sgd["weight_decay"], sgd["max_grad_norm"]) == (0.1, 0.5)
+    lion = optim.Lion(rprop.param_groups).param_groups[0]
+    assert {"weight_decay", "max_grad_norm"} <= {*lion}
+
+
+def test_a_group_is_put_back_from_a_copy_of_it():
+    group = made(optim.AdamW, max_grad_norm=0.5)[1].param_groups[0]
+    kept = copy.copy(group)
+    puts = (
+        lambda: group.update(kept), lambda: group.__ior__(kept),
+        lambda: group.update(group | kept), lambda: group.update([("max_grad_norm", 0.5)]),
+        lambda: group.update(max_grad_norm=0.5),
+    )  # fmt: skip
+    for put in puts:
+        group["max_grad_norm"] = 2.0
+        put()
+        assert group["max_grad_norm"] == 0.5
+
+
+@pytest.mark.parametrize("stepped", [False, True])
+def test_a_copy_made_key_by_key_and_put_in_a_groups_place_keeps_what_is_not_listed(stepped):
+    model = made(optim.AdamW)[0]
+    first, second = model.parameters()
+    o = optim.AdamW([{"params": [first], "bounds": (-0.125, 0.125)}, {"params": [second]}], lr=0.1)
+    if stepped:
+        train(model, o)
+    o.param_groups[1]["bounds"] = (-0.25, None)
+    o.param_groups = [{**group, "lr": 0.2} for group in reversed(o.param_groups)]
+    train(model, o)
+    assert [g["bounds"] for g in o.param_groups] == [(-0.25, None), (-0.125, 0.125)]
+    assert float(first.detach().abs().max()) <= 0.125
+    assert float(second.detach().min()) >= -0.25
+    # what has not all that was listed is no copy
+    o.param_groups[0] = {"params": [second], "lr": 0.1}
+    train(model, o)
+    assert [g["bounds"] for g in o.param_groups] == [None, (-0.125, 0.125)]
+
+
+def test_a_copy_of_a_group_that_was_taken_away_keeps_what_is_not_listed():
+    first, second = made(optim.AdamW)[0].parameters()
+    o = optim.AdamW([{"params": [first]}, {"params": [second], "bounds": (-0.25, None)}])
+    group = o.param_groups.pop()
+    o.add_param_group({**group, "lr": 0.2})
+    assert o.param_groups[1]["bounds"] == (-0.25, None)
+    assert "bounds" not in [*o.param_groups[1]]
+    del o.param_groups[1]
+    o.add_param_group({"params": [second], "lr": 0.2})  # no copy
+    assert o.param_groups[1]["bounds"] is None
+
+
+def test_a_given_group_is_left_as_it_was():
+    x = torch.ones(2, requires_grad=True)
+    for name in (*SHARED, "ScheduleFreeSGD"):
+        optimizer = getattr(optim, name)([torch.ones(2, 2, requires_grad=True)])
+        given = {"params": [x]}
+        if name == "ScheduleFreeSGD":  # has a mode, which is not the given group's
+            optimizer.eval()
+        optimizer.add_param_group(given)
+        assert [*given] == ["params"]

@@ -86,6 +86,33 @@ def test_a_mode_that_is_set_by_the_flag_is_followed_before_a_closure_is_called(w
     assert_same(contents(same), contents(o))
 
 
+@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.parametrize("first", ["model", "optimizer"])
+def test_a_checkpoint_of_the_other_mode_follows_the_model_when_it_is_run(mode, first):
+    """As Lightning saves after a validation, and loads into a model that is training already."""
+    net, o = trained()
+    twin, follower = trained()
+    twin.train(mode)
+    net.train(not mode)
+    parts = [lambda: twin.load_state_dict(saved[0]), lambda: follower.load_state_dict(saved[1])]
+    saved = copy.deepcopy((net.state_dict(), o.state_dict()))
+    for load in parts if first == "model" else parts[::-1]:
+        load()
+    assert follower.training is not mode  # until then the weights are those that were saved
+    twin.loss(torch.ones(2, 3))
+    net.train(mode)
+    assert_same(contents(o), contents(follower))
+    net.train()
+    twin.train()
+    train(net, o)
+    train(twin, follower)
+    assert_same(contents(o), contents(follower))
+    follower.load_state_dict(o.state_dict())
+    follower.eval()  # what it is told itself counts
+    twin.loss(torch.ones(2, 3))
+    assert not follower.training
+
+
 def test_what_the_optimizer_is_told_itself_counts():
     net, o = trained()
     x = torch.randn(5, 3)

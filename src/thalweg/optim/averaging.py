@@ -15,6 +15,7 @@ from thalweg.optim.groups import Group
 from thalweg.optim.model_link import Followers, follow
 from thalweg.optim.moving import Moving
 from thalweg.optim.options import Common, check_choice
+from thalweg.optim.torch_group import everything
 
 
 class AveragingOptimizer(Moving):
@@ -54,6 +55,7 @@ class AveragingOptimizer(Moving):
         if self._original is not self:
             self._original.eval()
             return
+        self._told()
         if not self.training:
             return
         self._present()
@@ -68,6 +70,7 @@ class AveragingOptimizer(Moving):
         """Put the training weights back into the parameters: bit by bit, or, where averaged weights
         have been written to meanwhile, those that belong to what was written."""
         me = self._original
+        me._told()
         if not me.training:
             me._return(lambda p: p._version != me._versions.get(p, p._version))
 
@@ -98,6 +101,17 @@ class AveragingOptimizer(Moving):
         """What ``model.train(mode)`` calls, for the model given at construction."""
         if not self._contexts:
             (self.train if mode else self.eval)()
+
+    def _told(self) -> None:
+        if self._followers is not None and not self._contexts:
+            self._followers.settle()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a checkpoint of this class. One that was saved in the other mode than a model's that
+        was given at construction follows the model when it is next run."""
+        super().load_state_dict(state_dict)
+        if self._followers is not None:
+            self._followers.doubt()
 
     @torch.no_grad()
     def _return(self, changed: Any) -> None:
@@ -139,7 +153,8 @@ class AveragingOptimizer(Moving):
 
     def add_param_group(self, param_group: Group) -> None:
         if isinstance(param_group, dict):  # what else it may be is refused below
-            param_group.setdefault("train_mode", not self.param_groups or self.training)
+            mode = not self.param_groups or self.training
+            param_group = {"train_mode": mode, **everything(param_group)}
         super().add_param_group(param_group)
 
     def _check(self, group: Group) -> None:

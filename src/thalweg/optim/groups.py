@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -19,7 +19,7 @@ from thalweg.optim.options import (
     limits,
     number,
 )
-from thalweg.optim.torch_group import TorchGroup, as_torchs
+from thalweg.optim.torch_group import TorchGroup, as_torchs, unlisted_before
 from thalweg.optim.tracing import Opaque
 from thalweg.rule.rule import Rule, Values
 
@@ -48,6 +48,7 @@ class Groups(Opaque, torch.optim.Optimizer):
     # What else this one cannot do, "complex" parameters or steps that are "differentiable": why.
     cannot: ClassVar[Mapping[str, str]] = {}
     _made: weakref.ref[Self]
+    _before: Sequence[Group] = ()  # the groups when they were last completed
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         del args, kwargs
@@ -83,14 +84,19 @@ class Groups(Opaque, torch.optim.Optimizer):
 
     def _complete(self) -> None:
         """Give groups that have been put there by hand the options that torch's class of this name
-        does not list; raise where another is missing."""
-        like = as_torchs(type(self), self.defaults)
-        unlisted = {*DEFAULTS, *(like.unlisted() if isinstance(like, TorchGroup) else ())}
+        does not list, those of the group of which it is a copy; raise where another is missing."""
         for i, group in enumerate(self.param_groups):
-            for name, value in self.defaults.items():
-                if name not in group and name not in unlisted:
+            lacking = [name for name in self.defaults if name not in group]
+            if not lacking:
+                continue
+            like = as_torchs(type(self), self.defaults)
+            unlisted = {*DEFAULTS, *(like.unlisted() if isinstance(like, TorchGroup) else ())}
+            for name in lacking:
+                if name not in unlisted:
                     raise ValueError(f"parameter group {i}, put there by hand, has no {name!r}")
-                group.setdefault(name, value)
+            known = unlisted_before(group, self._before)
+            group.update({name: known.get(name, self.defaults[name]) for name in lacking})
+        self._before = list(self.param_groups)
 
     def _agree(self) -> None:
         """Options that speak of all parameters together must be the same in all groups."""

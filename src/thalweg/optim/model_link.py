@@ -36,6 +36,19 @@ class Followers(weakref.WeakSet[Any]):
         if train is not None:
             train.look()
 
+    def doubt(self) -> None:
+        """A follower has been loaded, in whatever mode: follow the model's when next looked at."""
+        train = self.leader() if self.leader else None
+        if train is not None:
+            train.seen = None
+
+    def settle(self) -> None:
+        """A follower has been told its mode by itself, which ends the doubt."""
+        train = self.leader() if self.leader else None
+        model = train.model() if train is not None else None
+        if train is not None and model is not None and train.seen is None:
+            train.seen = model.training
+
     def __reduce__(self) -> Any:
         return Followers, ()
 
@@ -45,7 +58,7 @@ class _Train:
 
     def __init__(self, model: nn.Module, followers: Followers) -> None:
         self.__setstate__((model, followers))
-        self.seen = model.training
+        self.seen: bool | None = model.training  # the last mode that was told, if it still holds
         self._watch(model)
 
     def __call__(self, mode: bool = True) -> nn.Module:
@@ -54,7 +67,7 @@ class _Train:
         self.seen = mode
         if not self.watching:  # a copy
             self._watch(model)
-        self._tell()
+        self._tell(mode)
         return model  # type: ignore[no-any-return]
 
     def look(self) -> None:
@@ -62,11 +75,11 @@ class _Train:
         model = self.model()
         if model is not None and model.training is not self.seen:
             self.seen = model.training
-            self._tell()
+            self._tell(model.training)
 
-    def _tell(self) -> None:
+    def _tell(self, mode: bool) -> None:
         for follower in list(self.followers):
-            follower.follow(self.seen)
+            follower.follow(mode)
 
     def _watch(self, model: nn.Module) -> None:
         for module in model.modules():

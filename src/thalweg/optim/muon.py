@@ -13,6 +13,7 @@ from thalweg.optim.adam import adam
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
+from thalweg.optim.torch_group import everything
 from thalweg.rule import (
     Rule,
     clip_global_norm,
@@ -202,7 +203,7 @@ class Muon(RuleOptimizer):
         if isinstance(param_group, dict):  # what else it may be is refused below
             official = param_group.get("use_muon") is False
             names = {"betas": "adamw_betas", "eps": "adamw_eps"} if official else {}
-            param_group = {names.get(name, name): x for name, x in param_group.items()}
+            param_group = {names.get(name, name): x for name, x in everything(param_group).items()}
         super().add_param_group(param_group)
 
     def hyperparameters(self, group: Group) -> dict[str, Any]:

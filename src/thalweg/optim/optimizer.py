@@ -36,7 +36,7 @@ from thalweg.optim.groups import Group
 from thalweg.optim.options import DEFAULTS, Common, unknown
 from thalweg.optim.plan import Plan, same
 from thalweg.optim.sharded import divider, refuse
-from thalweg.optim.torch_group import as_torchs
+from thalweg.optim.torch_group import as_torchs, everything, unlisted_before
 from thalweg.rule.rule import Values
 
 __all__ = [
@@ -81,11 +81,14 @@ class RuleOptimizer(Choosing):
         bad options."""
         check_group(param_group, self.defaults, type(self).__name__)
         given: Any = param_group  # what is no dictionary, torch refuses
-        self._add(given.copy() if isinstance(given, dict) else given)
+        self._add(everything(given) if isinstance(given, dict) else given)
 
     def _add(self, group: Group) -> None:
         if isinstance(group, dict):
             group.update(plain_options(group))
+            if isinstance(group["params"], list):  # perhaps a copy of one that has been taken away
+                for name, value in unlisted_before(group, self._before).items():
+                    group.setdefault(name, value)
         _light(torch.optim.Optimizer.add_param_group)(self, group)
         group = self.param_groups[-1] = as_torchs(type(self), self.param_groups[-1])
         try:

@@ -9,7 +9,7 @@ saved beside the groups.
 from __future__ import annotations
 
 import sys
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from inspect import signature
 from typing import Any
 
@@ -56,6 +56,10 @@ class TorchGroup(dict[str, Any]):
         for name in [*self]:
             del self[name]
 
+    # Another of these is read as a whole: put back from a copy, a group is what it was.
+    def update(self, *other: Any, **options: Any) -> None:
+        super().update(*map(_whole, other), **options)
+
     def unlisted(self) -> dict[str, Any]:
         """The options that torch's class does not have."""
         hidden = sorted(self.beyond & super().keys())
@@ -65,7 +69,11 @@ class TorchGroup(dict[str, Any]):
         return self | {}
 
     def __or__(self, other: Mapping[str, Any]) -> TorchGroup:  # type: ignore[override]
-        return TorchGroup({**everything(self), **other}, self.beyond, self.usual)
+        return TorchGroup({**everything(self), **_whole(other)}, self.beyond, self.usual)
+
+    def __ior__(self, other: Any) -> TorchGroup:  # type: ignore[override, misc]
+        self.update(other)
+        return self
 
     def __repr__(self) -> str:
         return repr(everything(self))
@@ -77,6 +85,24 @@ class TorchGroup(dict[str, Any]):
 def everything(group: Mapping[str, Any]) -> dict[str, Any]:
     """A group's options, those that are not listed too."""
     return {**group, **(group.unlisted() if isinstance(group, TorchGroup) else {})}
+
+
+def unlisted_before(
+    group: Mapping[str, Any], before: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What is not listed by the group of which this one is a copy: with all that it lists, and with
+    parameters of it."""
+    params = set(map(id, group["params"]))
+    for old in before:
+        if not isinstance(old, TorchGroup) or params.isdisjoint(map(id, old["params"])):
+            continue
+        if all(name in group for name in old):
+            return old.unlisted()
+    return {}
+
+
+def _whole(options: Any) -> Any:
+    return everything(options) if isinstance(options, TorchGroup) else options
 
 
 def as_torchs(cls: type, group: dict[str, Any]) -> dict[str, Any]:
