@@ -311,6 +311,12 @@ def test_a_copy_of_a_group_that_was_taken_away_keeps_what_is_not_listed():
     assert o.param_groups[1]["bounds"] is None
 
 
+def test_a_group_is_rebuilt_as_a_dictionary_is():
+    group = made(optim.AdamW)[1].param_groups[0]
+    assert {**type(group)(group.items())} == {**type(group)({**group})} == {**group}
+    assert [*type(group).fromkeys(group)] == [*group]
+
+
 def test_a_given_group_is_left_as_it_was():
     x = torch.ones(2, requires_grad=True)
     for name in (*SHARED, "ScheduleFreeSGD"):

@@ -23,7 +23,13 @@ class TorchGroup(dict[str, Any]):
     ``convention`` other than the ``usual`` one, whoever has set it. What decides how a state is to
     be read must show."""
 
-    def __init__(self, group: Mapping[str, Any], beyond: frozenset[str], usual: str | None) -> None:
+    # Trainers rebuild what they walk through, a dictionary as type(x)(items).
+    def __init__(
+        self,
+        group: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+        beyond: frozenset[str] = frozenset(),
+        usual: str | None = None,
+    ) -> None:
         super().__init__(group)
         self.beyond = beyond
         self.usual = usual
