@@ -414,3 +414,17 @@ def test_a_docstring_of_another_style_is_explained_as_far_as_it_goes(words, tmp_
     (tmp_path / "own.py").write_text(f"from thalweg.optim import SGD\n{doc}")
     assert cli.main(["explain", f"{tmp_path}/own.py:Own"]) == 0
     assert "how far." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ['raise RuntimeError("two\\nlines")', "raise SystemExit(5)"])
+@pytest.mark.parametrize(
+    "command", [["figure", "contours", "--steps", "2"], ["bench", "--models", "mlp"]]
+)
+def test_an_optimizer_that_raises_is_a_mistake(command, what, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = f"from thalweg.optim import SGD\nclass Own(SGD):\n def step(self, _=None):\n  {what}"
+    (tmp_path / "own.py").write_text(text)
+    assert cli.main([*command, "--optimizers", "own.py:Own"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.endswith(" (own.py, line 4)\n")

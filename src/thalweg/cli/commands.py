@@ -155,7 +155,8 @@ def figure(options: argparse.Namespace) -> int:
                 options.start,
             )
             paths = pictures.targets(entry.name, options.out, entry.moving)
-            picture = entry.draw(order)
+            with _blamed(optimizers or ()):
+                picture = entry.draw(order)
         except ValueError as e:
             raise Mistake(str(e)) from None
         except OSError as e:
@@ -180,7 +181,8 @@ def bench(options: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             print(f"\r\033[K{row.model} {row.algorithm} {row.engine}", end="", file=sys.stderr)
 
-    bench = measure(algorithms, models, engines, tell)
+    with _blamed(algorithms):
+        bench = measure(algorithms, models, engines, tell)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     if options.json:
@@ -203,6 +205,25 @@ def _algorithms(names: str) -> list[Algorithm]:
         return [algorithm(n.strip()) for n in names.split(",")]
     except ValueError as e:
         raise Mistake(str(e)) from None
+
+
+@contextmanager
+def _blamed(algorithms: Iterable[Algorithm]) -> Iterator[None]:
+    """What an optimizer from a file raises is a mistake in that file: one line says where."""
+    from thalweg.lab.source import described, is_own, parts
+
+    paths = [parts(a.name)[0] for a in algorithms if is_own(a.name)]
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:  # sys.exit() as well
+        trace = e.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename not in paths:
+            trace = trace.tb_next
+        if trace is None:
+            raise
+        raise Mistake(described(e, paths)) from None
 
 
 def _choices(what: str, names: str, known: Iterable[str]) -> list[str]:
