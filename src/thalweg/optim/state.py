@@ -120,12 +120,11 @@ class Stateful(Groups):
         return Memory(found)
 
     def share_memory(self) -> None:
-        """Move the state of all parameters, allocated now where it is not there yet, into memory
-        that other processes can share: the averages as well as the step counts."""
+        """Move the state that there is into memory that other processes can share: the averages as
+        well as the step counts. Most optimizers have theirs from the first step on."""
         self._present()
         for group in self.param_groups:
             for p in group["params"]:
-                self._allocate(p, group, self.rule.trace(self.values(p, group)))
                 for x in self.state.get(p, {}).values():
                     if isinstance(x, Tensor):
                         x.share_memory_()  # type: ignore[no-untyped-call]

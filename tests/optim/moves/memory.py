@@ -74,6 +74,8 @@ def home(x, way="canary"):
 def release(x):
     """Free a tensor's memory, as sharding code does between uses; returns what ``regain`` needs."""
     storage = x.untyped_storage()
+    if storage.is_shared():
+        raise RuntimeError("a mapped file cannot be made larger again")
     kept = torch.empty(0, dtype=torch.uint8).set_(storage).clone()
     storage.resize_(0)
     return kept

@@ -106,7 +106,7 @@ def rate_changes(actor, label, pick):
 
 @must
 def rate_is_a_tensor_of_all(actor, label, pick):
-    lr = torch.tensor(0.03)
+    lr = torch.tensor(0.03, dtype=torch.float64)  # torch computes in its precision
     for group in actor.optimizer.param_groups:
         group["lr"] = lr
 

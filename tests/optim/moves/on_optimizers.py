@@ -30,6 +30,10 @@ def saveable(actor):
     known = set(map(id, actor.stepped()))
     if any(id(p) not in known for p in actor.optimizer.state):
         raise Skip
+    if actor.ours:
+        kept = {*actor.optimizer.rule.state.values(), "step", "y"}
+        if any(key not in kept for s in actor.optimizer.state.values() for key in s):
+            raise Skip  # what the rule does not keep is refused when it is loaded
 
 
 def renewed(actor, function):

@@ -129,7 +129,7 @@ class World:
                     return
                 self.drop_torch()
             except CLEAR as e:
-                if actor.ours and (move.may or self.irregular):
+                if actor.ours and (move.may or self.irregular or re.search(LIMITS, str(e))):
                     self.irregular.add(move.name)
                     self.repair()
                     return
