@@ -213,7 +213,7 @@ for r in range(rounds):
         with Store(folder) as store:
             for i in range(1_000_000):
                 t = replace(trial, seed=1_000_000 * r + i)
-                store.put(t, Outcome(float(t.seed), train_curve=(1.0,) * 200))
+                store.put(t, Outcome(float(t.seed), 0.0, 1, 0.1, False, "", (1.0,) * 200, (2.0,)))
                 os.write(write, b"%d\\n" % t.seed)
     time.sleep(random.random() * 0.1)
     os.kill(child, signal.SIGKILL)

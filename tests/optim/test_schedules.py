@@ -86,8 +86,8 @@ def test_no_scheduler_is_left_out():
 
 
 def test_schedulers_and_averaging_are_handed_on():
-    assert lr_scheduler is torch.optim.lr_scheduler
-    assert swa_utils is torch.optim.swa_utils
+    assert lr_scheduler.CosineAnnealingLR is torch.optim.lr_scheduler.CosineAnnealingLR
+    assert swa_utils.AveragedModel is torch.optim.swa_utils.AveragedModel
 
 
 @every_engine

@@ -142,9 +142,14 @@ def moves_of_lookahead(o, grads):
     o.step()
 
 
-def moves_of_sam(o, grads):
+@torch.compiler.disable  # its tracer takes groups for plain dictionaries: docs/torch-differences.md
+def give(o, grads):
     for p, g in zip(params(o), grads, strict=True):
         p.grad = g
+
+
+def moves_of_sam(o, grads):
+    give(o, grads)
     o.first_step()
     o.second_step(zero_grad=True)
 

@@ -101,6 +101,7 @@ class RuleOptimizer(Choosing):
             self.param_groups.pop()
             raise
         self._forget()
+        self._before = [*self._before, self.param_groups[-1]]
         if self.eager:
             for p in group["params"]:
                 self._allocate(p, group, self.rule.trace(self.values(p, group)))

@@ -383,10 +383,12 @@ def a_fork_while_another_thread_compiles():
     thread.start()
     started.wait()
     for k in range(6):
+        (p,) = weights(
+            (5,)
+        )  # here: torch's seeding has a lock of its own, and no fork waits for it
+        p.grad = torch.ones(5)
         pid = os.fork()
         if pid == 0:
-            (p,) = weights((5,))
-            p.grad = torch.ones(5)
             optim.NAdam([p], weight_decay=0.1 * k, maximize=k % 2 == 1).step()
             os._exit(0)
         late = time.monotonic() + 20.0
