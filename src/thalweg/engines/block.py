@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+import torch
+
+KINDS = {torch.float64: 1, torch.float32: 2, torch.int64: 3}  # of a counter in the user's memory
+
 
 class Arguments(IntEnum):
     """What every function is given: a block of 64-bit integers, most of them addresses."""
@@ -25,3 +29,5 @@ class Arguments(IntEnum):
     THREADS = 14  # for `run`
     TEAM = 15  # for `run`: the address of GOMP_parallel
     NUMBERS = 16  # int64 per row: which parameter of its optimizer it is
+    OWN = 17  # int64, counter by counter: where each row's is in the user's own memory
+    OWN_KIND = 18  # int64 likewise: one of KINDS, 0 if it is not there

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg.engines.block import KINDS
 from thalweg.engines.observed import symbolic, unobserved
-from thalweg.engines.sweep import Array, Longs, address
-from thalweg.engines.watch import missing, native, ordinary
+from thalweg.engines.sweep import Array, Longs
+from thalweg.engines.watch import missing, ordinary
 
 
 def own_counter(x: Any, called: Callable[[], str]) -> Tensor:
@@ -34,22 +35,15 @@ def own_counter(x: Any, called: Callable[[], str]) -> Tensor:
 
 
 class Counters:
-    """Columns of a table with one row per parameter; a cell is a tensor of the user's, or none."""
+    """Columns of a table with one row per parameter; a cell is a tensor of the user's, or none.
+    Kernels read and write ``places``; what they cannot, is read and written here."""
 
-    def __init__(self, table: Sequence[Array], cells: Sequence[Sequence[Tensor | None]]) -> None:
-        from thalweg.engines.kernel.memory import KINDS, Cells
-
-        self.columns = [address(column) for column in table]
-        self.cells = cells
-        read, write = native("read"), native("write")
-        assert read is not None
-        assert write is not None
-        self._read, self._write = read, write
+    def __init__(self, columns: Sequence[Array], cells: Sequence[Sequence[Tensor | None]]) -> None:
         shape = len(cells), len(cells[0])
-        self.table: Longs = np.array(self.columns, dtype=np.int64)
         self.places: Longs = np.zeros(shape, dtype=np.int64)
         self.kinds: Longs = np.zeros(shape, dtype=np.int64)
-        self.rare: list[tuple[Array, int, Tensor]] = []  # what machine code cannot read
+        self.rare: list[tuple[Array, int, Tensor]] = []
+        self.cells = [x for column in cells for x in column if x is not None]
         for c, column in enumerate(cells):
             for row, x in enumerate(column):
                 if x is None:
@@ -57,25 +51,12 @@ class Counters:
                 if x.dtype in KINDS and x.device.type == "cpu" and ordinary(x) and not x.is_neg():
                     self.places[c, row], self.kinds[c, row] = x.data_ptr(), KINDS[x.dtype]
                 else:
-                    self.rare.append((table[c], row, x.detach()))
-        self.block: Longs = np.zeros(len(Cells), dtype=np.int64)
-        self.block[Cells.COLUMNS], self.block[Cells.ROWS] = shape
-        self.block[Cells.TABLE] = address(self.table)
-        self.block[Cells.PLACES] = address(self.places)
-        self.block[Cells.KINDS] = address(self.kinds)
-        self.address = address(self.block)
-        self.actives, self.active = Cells.ACTIVES, Cells.ACTIVE
-
-    def choose(self, rows: Longs) -> None:
-        """Say which rows take part; the array must live as long as it is in use."""
-        self.block[self.actives], self.block[self.active] = len(rows), address(rows)
+                    self.rare.append((columns[c], row, x.detach()))
 
     def read(self) -> None:
-        self._read(self.address)
         for column, row, x in self.rare:
             column[row] = float(x)
 
     def write(self) -> None:
-        self._write(self.address)
         for column, row, x in self.rare:
             x.fill_(column[row])

@@ -146,7 +146,6 @@ class FusedBatch:
                 self.plans.clear()
             self.plans[active] = Sweep(self, active)
         self.active, self.plan = active, self.plans[active]
-        self.counters.choose(self.plan.rows)
 
     def holds(self) -> bool:
         return self.held.same()
@@ -189,7 +188,7 @@ class FusedBatch:
         # Kernels write behind autograd's back: tell it, so that a backward through the old weights
         # raises as after torch's own steps.
         torch.autograd.graph.increment_version(self.plan.params)
-        if self.kernel.tail is not None:
+        if self.counters.cells:
             self.kernel.tail(self.plan.addresses[0])
         self.counters.write()
         self.gradients.release()

@@ -75,4 +75,6 @@ class Sweep:
         block[Arguments.COEFFICIENTS] = address(coefficients)
         block[Arguments.SUMS] = address(sums)
         block[Arguments.NUMBERS] = address(batch.numbers)
+        block[Arguments.OWN] = address(batch.counters.places)
+        block[Arguments.OWN_KIND] = address(batch.counters.kinds)
         return block

@@ -13,8 +13,6 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
-from operator import is_, itemgetter
 from typing import Any, cast, overload
 
 import torch
@@ -106,11 +104,6 @@ class RuleOptimizer(Choosing):
             for p in group["params"]:
                 self._allocate(p, group, self.rule.trace(self.values(p, group)))
 
-    @cached_property
-    def _options(self) -> Callable[[Group], tuple[Any, ...]]:
-        """What reads a group's options, in the order of the defaults."""
-        return itemgetter(*self.defaults)
-
     def _refresh(self) -> None:
         """Read the groups and their options; a plan that does not fit them any more is dropped."""
         if not self._plan.fits(self.param_groups):
@@ -118,17 +111,14 @@ class RuleOptimizer(Choosing):
             self._plan = Plan(self.param_groups)
         plan, changes = self._plan, []
         for i, group in enumerate(plan.groups):
-            now = self._options(group)
             before = plan.options[i]
             # A tensor or a list may have been written to in place: it is read at every step.
-            settled = before is not None and i not in plan.changeable
-            if settled and all(map(is_, now, before or ())):
+            settled = bool(before) and i not in plan.changeable
+            if settled and same(before.values(), dict.values(group)):
                 continue
-            changed = {
-                n: x
-                for n, x, y in zip(self.defaults, before or (), now, strict=False)
-                if x is not y
-            }
+            now = dict(dict.items(group))  # those that are not listed, too
+            mine = self.defaults if before else ()
+            changed = {n: before[n] for n in mine if before[n] is not now[n]}
             moved = self._moved(group, changed) if settled else None
             if moved is None:
                 self._check(group)
@@ -142,7 +132,8 @@ class RuleOptimizer(Choosing):
                     plan.values[place] = {**plan.values[place], **moved}
                 continue
             plan.changeable.discard(i)
-            if any(isinstance(x, Tensor | list) for o in now for x in (o, *_flat(o))):
+            options = [now[n] for n in self.defaults]
+            if any(isinstance(x, Tensor | list) for o in options for x in (o, *_flat(o))):
                 plan.changeable.add(i)
             executed = any(n in DEFAULTS and n != "max_grad_norm" for n in changed)
             if not self._sort(i, group) or executed:

@@ -24,7 +24,8 @@ class Plan:
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = list(groups)
         self.params = [list(group["params"]) for group in groups]
-        self.options: list[tuple[Any, ...] | None] = [None] * len(groups)  # as last looked at
+        self.members = _members(groups)
+        self.options: list[Group] = [{} for _ in groups]  # what stood in each when last looked at
         self.changeable: set[int] = set()  # groups with a tensor or list among their options
         self.places: list[list[int]] = [[] for _ in groups]  # of each parameter
         self.known: dict[tuple[Any, ...], int] = {}  # places by group and particulars
@@ -40,14 +41,7 @@ class Plan:
 
     def fits(self, groups: Sequence[Group]) -> bool:
         """Whether groups and their parameters are the ones that this plan was made for."""
-        # No call and no generator more than needed, here and below: they run at every step.
-        if len(groups) != len(self.groups) or not all(map(is_, self.groups, groups)):
-            return False
-        for mine, group in zip(self.params, groups, strict=False):
-            now = group["params"]
-            if len(now) != len(mine) or not all(map(is_, mine, now)):
-                return False
-        return True
+        return same(self.members, _members(groups))
 
     def collect(self) -> bool:
         """Look at all gradients and memory; False if the rounds must be made anew."""
@@ -65,6 +59,15 @@ class Plan:
         for group, params, places in zip(self.groups, self.params, self.places, strict=True):
             for p, place in zip(params, places, strict=True):
                 yield p, group, place
+
+
+def _members(groups: Sequence[Group]) -> list[Any]:
+    """Each group before its parameters."""
+    found: list[Any] = []
+    for group in groups:
+        found.append(group)
+        found += group["params"]
+    return found
 
 
 def same(before: Collection[Any], now: Collection[Any]) -> bool:

@@ -4,12 +4,12 @@ For every pass over memory the graph gives two functions, printed as LLVM IR:
 
 ``head``   once a step, over the parameters' rows, in double precision: counts the step and turns
            hyperparameters, step and finished reductions into *coefficients*, the scalars that the
-           elementwise part needs;
+           elementwise part needs; the first pass's fetches the counters from the user's memory;
 ``sweep``  takes chunks of memory from a shared counter until none is left: load, compute in
            float32 (float64) registers, reduce, store.
 
 ``tail``   once a step, over the rows, after the last pass: the state that has one value per
-           parameter.
+           parameter, back into the user's memory.
 
 Another, ``run``, is head and sweep, the sweep on as many OpenMP threads as it is told. LLVM's own
 vectoriser does the rest. From graph to machine code takes some tens of milliseconds, so kernels are
@@ -28,7 +28,8 @@ from llvmlite import ir
 
 from thalweg.engines.kernel import machine
 from thalweg.engines.kernel.formats import DOUBLE, FLOAT
-from thalweg.engines.kernel.loops import print_head, print_run, print_sweep, print_tail
+from thalweg.engines.kernel.loops import print_run, print_sweep
+from thalweg.engines.kernel.rows import print_head, print_tail
 from thalweg.rule.graph import Graph, column, walk
 from thalweg.rule.trace import Node
 
@@ -54,7 +55,7 @@ class Kernel:
     the order of the table that ``head`` reads."""
 
     passes: tuple[CompiledPass, ...]
-    tail: Function | None  # after the passes, where there is state with one value per parameter
+    tail: Function  # after the passes, where there is state with one value per parameter
     columns: tuple[str, ...]
     ir: str
     keep: Any  # the library that holds the code
@@ -75,13 +76,14 @@ def compile(graph: Graph, formats: tuple[tuple[str, str], ...]) -> Kernel:
     leaves = [column(n) for n in walk(*roots) if n.op in ("scalar", "total", "count")]
     columns = tuple(dict.fromkeys(n for n in (*leaves, *graph.new_scalars) if n != "step"))
     for number, c in enumerate(coefficients):
-        print_head(module, number, c, columns, wide)
+        print_head(module, number, c, graph, columns, wide)
         print_run(module, number)
-    if graph.new_scalars:
-        print_tail(module, graph, columns)
+    print_tail(module, graph, columns)
     text = str(module)
-    names = ["tail"] if graph.new_scalars else []
-    names += [f"{f}{i}" for i in range(len(coefficients)) for f in ("head", "sweep", "run")]
+    names = [
+        "tail",
+        *(f"{f}{i}" for i in range(len(coefficients)) for f in ("head", "sweep", "run")),
+    ]
     library, address = machine.link(text, names)
     signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # releases the GIL
     call: dict[str, Function] = {name: signature(at) for name, at in address.items()}
@@ -89,4 +91,4 @@ def compile(graph: Graph, formats: tuple[tuple[str, str], ...]) -> Kernel:
         CompiledPass(call[f"head{i}"], call[f"sweep{i}"], call[f"run{i}"], len(c), p.reductions)
         for i, (c, p) in enumerate(zip(coefficients, graph.passes, strict=True))
     )
-    return Kernel(passes, call.get("tail"), columns, text, library)
+    return Kernel(passes, call["tail"], columns, text, library)

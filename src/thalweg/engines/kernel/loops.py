@@ -1,18 +1,17 @@
-"""The loops around a graph's expressions: over rows, over chunks, over elements."""
+"""The loops around a graph's expressions of elements: over chunks, and within one."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 from llvmlite import ir
 
 from thalweg.engines.block import Arguments
-from thalweg.engines.kernel.expressions import EXACT, Lane, Row
+from thalweg.engines.kernel.arguments import BLOCK, VOID, Block, integer
+from thalweg.engines.kernel.expressions import EXACT, Lane
 from thalweg.engines.kernel.formats import (
     DOUBLE,
-    I1,
     I32,
     I64,
     STORED,
@@ -29,94 +28,13 @@ from thalweg.rule.trace import Node
 
 # A pass that only reads waits for memory; several streams side by side hide more of the wait.
 STREAMS = 4
-VOID, BLOCK = ir.VoidType(), I64.as_pointer()
-
-
-class _Block:
-    """Reads the argument block."""
-
-    def __init__(self, builder: ir.IRBuilder, block: ir.Value) -> None:
-        self.b, self.block = builder, block
-
-    def place(self, which: Arguments) -> ir.Value:
-        return self.b.gep(self.block, [integer(which)])
-
-    def number(self, which: Arguments) -> ir.Value:
-        return self.b.load(self.place(which))
-
-    def pointer(self, which: Arguments, to: ir.Type) -> ir.Value:
-        return self.b.inttoptr(self.number(which), to.as_pointer())
-
-
-def integer(value: int) -> ir.Constant:
-    return ir.Constant(I64, int(value))
-
-
-def print_head(
-    module: ir.Module,
-    number: int,
-    coefficients: list[Node],
-    columns: tuple[str, ...],
-    wide: ir.Type,
-) -> None:
-    """Coefficients of every active row. The first pass counts the step."""
-    f = ir.Function(module, ir.FunctionType(VOID, [BLOCK]), f"head{number}")
-    entry = ir.IRBuilder(f.append_basic_block("entry"))
-    block = _Block(entry, f.args[0])
-    steps, table = block.pointer(Arguments.STEPS, DOUBLE), block.pointer(Arguments.TABLE, DOUBLE)
-    active, rows = block.pointer(Arguments.ACTIVE, I64), block.number(Arguments.ROWS)
-    out = block.pointer(Arguments.COEFFICIENTS, wide)
-    with _loop(f, entry, block.number(Arguments.ACTIVES)) as (b, i):
-        row = b.load(b.gep(active, [i]))
-        step = b.load(b.gep(steps, [row]))
-        if number == 0:
-            step = b.fadd(step, ir.Constant(DOUBLE, 1.0))
-            b.store(step, b.gep(steps, [row]))
-
-        def cell(name: str) -> ir.Value:
-            if name == "step":
-                return step
-            at = b.add(b.mul(integer(columns.index(name)), rows), row)
-            return b.load(b.gep(table, [at]))
-
-        values = Row(b, cell)
-        first = b.mul(row, integer(max(1, len(coefficients))))
-        for k, node in enumerate(coefficients):
-            value = values(node)
-            if value.type == I1:
-                value = b.uitofp(value, DOUBLE)
-            if wide != DOUBLE:
-                value = b.fptrunc(value, wide)
-            b.store(value, b.gep(out, [b.add(first, integer(k))]))
-
-
-def print_tail(module: ir.Module, graph: Graph, columns: tuple[str, ...]) -> None:
-    """The new values of state that has one value per parameter, for every active row; after the
-    last pass, from the old ones."""
-    f = ir.Function(module, ir.FunctionType(VOID, [BLOCK]), "tail")
-    entry = ir.IRBuilder(f.append_basic_block("entry"))
-    block = _Block(entry, f.args[0])
-    steps, table = block.pointer(Arguments.STEPS, DOUBLE), block.pointer(Arguments.TABLE, DOUBLE)
-    active, rows = block.pointer(Arguments.ACTIVE, I64), block.number(Arguments.ROWS)
-    with _loop(f, entry, block.number(Arguments.ACTIVES)) as (b, i):
-        row = b.load(b.gep(active, [i]))
-
-        def place(name: str) -> ir.Value:
-            return b.gep(table, [b.add(b.mul(integer(columns.index(name)), rows), row)])
-
-        def cell(name: str) -> ir.Value:
-            return b.load(b.gep(steps, [row]) if name == "step" else place(name))
-
-        values = Row(b, cell)
-        for name, value in [(k, values(n)) for k, n in graph.new_scalars.items()]:
-            b.store(value, place(name))
 
 
 def print_run(module: ir.Module, number: int) -> None:
     """Head, then sweep, on one thread or on a team of OpenMP's."""
     f = ir.Function(module, ir.FunctionType(VOID, [BLOCK]), f"run{number}")
     b = ir.IRBuilder(f.append_basic_block("entry"))
-    block = _Block(b, f.args[0])
+    block = Block(b, f.args[0])
     b.call(module.get_global(f"head{number}"), [f.args[0]])
     b.store(integer(0), block.place(Arguments.NEXT))
     threads = block.number(Arguments.THREADS)
@@ -145,7 +63,7 @@ def print_sweep(
     names = ("entry", "take", "some", "body", "done")
     entry, take, some, body, done = (f.append_basic_block(n) for n in names)
     b = ir.IRBuilder(entry)
-    block = _Block(b, f.args[0])
+    block = Block(b, f.args[0])
     bases, rows = block.pointer(Arguments.BASES, I64), block.number(Arguments.ROWS)
     places = [
         block.pointer(a, I64)
@@ -301,20 +219,3 @@ def _elements(
             outside.add_incoming(x, before)
             outside.add_incoming(after, loop)
     return found
-
-
-@contextmanager
-def _loop(
-    f: ir.Function, entry: ir.IRBuilder, n: ir.Value
-) -> Generator[tuple[ir.IRBuilder, ir.Value]]:
-    """The body for i in 0 .. n-1, and the function's return."""
-    body, done = f.append_basic_block("body"), f.append_basic_block("done")
-    entry.cbranch(entry.icmp_signed(">", n, integer(0)), body, done)
-    b = ir.IRBuilder(body)
-    i = b.phi(I64)
-    i.add_incoming(integer(0), entry.block)
-    yield b, i
-    following = b.add(i, integer(1))
-    i.add_incoming(following, b.block)
-    b.cbranch(b.icmp_signed("<", following, n), body, done)
-    ir.IRBuilder(done).ret_void()

@@ -1,9 +1,7 @@
-"""What is done beside a kernel's arithmetic, as machine code because it is done at every step.
+"""What is looked at before a kernel runs, as machine code because it is done at every step.
 
-``look``   whether tensors are where and what they were (or, the first time, record it);
-``fit``    whether gradients are laid out as the kernel reads them, and where they are;
-``read``   state that has one value per parameter, from the user's tensors into the table;
-``write``  the way back.
+``look``  whether tensors are where and what they were (or, the first time, record it);
+``fit``   whether gradients are laid out as the kernel reads them, and where they are.
 
 A tensor is asked through the C functions that torch exports for code compiled ahead of time (the
 ``aoti_torch_`` ones): their form is stable, that of a tensor in memory is not.
@@ -24,10 +22,10 @@ import torch
 from llvmlite import ir
 
 from thalweg.engines.kernel import machine
-from thalweg.engines.kernel.formats import DOUBLE, FLOAT, I32, I64
+from thalweg.engines.kernel.arguments import BLOCK, integer
+from thalweg.engines.kernel.formats import I32, I64
 from thalweg.engines.observed import unobserved
 
-BLOCK = I64.as_pointer()
 # In the order in which they may be asked: the later ones make sense only for the earlier's answers.
 FACTS = ("device_type", "layout", "dtype", "dim", "device_index", "storage_offset",
          "storage_size", "data_ptr")  # fmt: skip
@@ -69,35 +67,19 @@ class Want(IntEnum):
     )
 
 
-class Cells(IntEnum):
-    """The arguments of ``read`` and ``write``."""
-
-    ACTIVES = 0
-    ACTIVE = 1  # int64: the rows that take part
-    COLUMNS = 2
-    ROWS = 3
-    TABLE = 4  # int64 per column: where its doubles are
-    PLACES = 5  # int64, column by column: where each row's own number is
-    KINDS = 6  # int64 likewise: how it is stored, 0 if there is none
-
-
-KINDS = {torch.float64: 1, torch.float32: 2, torch.int64: 3}
 Function = Callable[[int], int]
 
 
 @functools.cache
 def functions() -> dict[str, Function]:
-    """The four by name; without ``look`` and ``fit`` where torch cannot be asked in C."""
+    """Both by name; none where torch cannot be asked in C."""
+    if (ask := _getters()) is None:
+        return {}
     module = ir.Module("memory")
     module.triple = machine.triple()
-    names = ["read", "write"]
-    _print_cells(module, "read")
-    _print_cells(module, "write")
-    if (ask := _getters()) is not None:
-        names += ["look", "fit"]
-        _print_look(module, ask)
-        _print_fit(module, ask)
-    library, address = machine.link(str(module), names, loops=False)
+    _print_look(module, ask)
+    _print_fit(module, ask)
+    library, address = machine.link(str(module), ["look", "fit"], loops=False)
     signature = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)  # keeps the GIL: they are short
     found: dict[str, Any] = {name: signature(at) for name, at in address.items()}
     for f in found.values():
@@ -148,20 +130,20 @@ class _Asking:
         self.functions.initializer = ir.Constant(kind, [ask[n] for n in GETTERS])
         self.functions.global_constant = True
         self.no = f.append_basic_block("no")
-        ir.IRBuilder(self.no).ret(_integer(0))
+        ir.IRBuilder(self.no).ret(integer(0))
         with b.goto_entry_block():
             self.answer = b.alloca(I64)
 
     def handle(self, objects: ir.Value, i: ir.Value) -> ir.Value:
-        return self.b.add(self.b.load(self.b.gep(objects, [i])), _integer(self.payload))
+        return self.b.add(self.b.load(self.b.gep(objects, [i])), integer(self.payload))
 
     def get(self, which: str | ir.Value, handle: ir.Value) -> ir.Value:
         """Torch's answer as 64 bits; ``which`` of the GETTERS, by name or number."""
         b = self.b
-        number = _integer(GETTERS.index(which)) if isinstance(which, str) else which
+        number = integer(GETTERS.index(which)) if isinstance(which, str) else which
         kind = ir.FunctionType(I32, [I64, BLOCK])
-        b.store(_integer(0), self.answer)
-        address = b.load(b.gep(self.functions, [_integer(0), number]))
+        b.store(integer(0), self.answer)
+        address = b.load(b.gep(self.functions, [integer(0), number]))
         failed = b.call(b.inttoptr(address, kind.as_pointer()), [handle, self.answer])
         self.must(b.icmp_signed("==", failed, ir.Constant(I32, 0)))
         return b.load(self.answer)
@@ -179,31 +161,31 @@ def _print_look(module: ir.Module, ask: dict[str, int]) -> None:
     f, b = _function(module, "look")
     count, objects, facts, record = (_argument(f, b, k) for k in Look)
     objects, facts = (b.inttoptr(x, BLOCK) for x in (objects, facts))
-    recording = b.icmp_signed("!=", record, _integer(0))
+    recording = b.icmp_signed("!=", record, integer(0))
     asking = _Asking(f, b, ask)
     with b.goto_entry_block():
         cursor = b.alloca(I64)
-    b.store(_integer(0), cursor)
+    b.store(integer(0), cursor)
 
     def settle(x: ir.Value) -> None:
         at = b.load(cursor)
         place = b.gep(facts, [at])
-        b.store(b.add(at, _integer(1)), cursor)
+        b.store(b.add(at, integer(1)), cursor)
         with b.if_then(recording):
             b.store(x, place)
         asking.same(x, b.load(place))
 
     with _loop(b, count) as i:
         handle = asking.handle(objects, i)
-        with _loop(b, _integer(len(FACTS))) as k:
+        with _loop(b, integer(len(FACTS))) as k:
             settle(asking.get(k, handle))
         dim = asking.get("dim", handle)
-        with _loop(b, _integer(2)) as k:
-            which = b.add(k, _integer(GETTERS.index("sizes")))
+        with _loop(b, integer(2)) as k:
+            which = b.add(k, integer(GETTERS.index("sizes")))
             several = b.inttoptr(asking.get(which, handle), BLOCK)
             with _loop(b, dim) as k:
                 settle(b.load(b.gep(several, [k])))
-    b.ret(_integer(1))
+    b.ret(integer(1))
 
 
 def _print_fit(module: ir.Module, ask: dict[str, int]) -> None:
@@ -215,24 +197,24 @@ def _print_fit(module: ir.Module, ask: dict[str, int]) -> None:
     asking = _Asking(f, b, ask)
     with b.goto_entry_block():
         cursor, low, high = (b.alloca(I64) for _ in range(3))
-    b.store(_integer(0), cursor)
+    b.store(integer(0), cursor)
     with _loop(b, count) as i:
         handle = asking.handle(objects, i)
         mine = b.gep(wanted, [b.load(cursor)])
 
         def want(k: int | ir.Value, mine: ir.Value = mine) -> ir.Value:
-            return b.load(b.gep(mine, [_integer(k) if isinstance(k, int) else k]))
+            return b.load(b.gep(mine, [integer(k) if isinstance(k, int) else k]))
 
-        with _loop(b, _integer(Want.DIM + 1)) as k:
+        with _loop(b, integer(Want.DIM + 1)) as k:
             asking.same(asking.get(k, handle), want(k))
         dim = want(Want.DIM)
         any_order = b.and_(asking.get("is_contiguous", handle), want(Want.CONTIGUOUS))
         # Sizes, and strides where they matter.
-        several = b.select(b.icmp_signed("!=", any_order, _integer(0)), _integer(1), _integer(2))
+        several = b.select(b.icmp_signed("!=", any_order, integer(0)), integer(1), integer(2))
         with _loop(b, several) as which:
-            number = b.add(which, _integer(GETTERS.index("sizes")))
+            number = b.add(which, integer(GETTERS.index("sizes")))
             found = b.inttoptr(asking.get(number, handle), BLOCK)
-            first = b.add(b.mul(which, dim), _integer(len(Want)))
+            first = b.add(b.mul(which, dim), integer(len(Want)))
             with _loop(b, dim) as k:
                 asking.same(b.load(b.gep(found, [k])), want(b.add(first, k)))
         size = want(Want.BYTES)
@@ -240,53 +222,23 @@ def _print_fit(module: ir.Module, ask: dict[str, int]) -> None:
         room = asking.get("storage_size", handle)
         asking.must(b.icmp_signed("<=", b.add(offset, size), room))
         start = asking.get("data_ptr", handle)
-        some = b.icmp_signed("!=", start, _integer(0))  # a storage may have a size and no memory
-        asking.must(b.or_(some, b.icmp_signed("==", size, _integer(0))))
+        some = b.icmp_signed("!=", start, integer(0))  # a storage may have a size and no memory
+        asking.must(b.or_(some, b.icmp_signed("==", size, integer(0))))
         b.store(start, b.gep(bases, [i]))
         # The first stretch that ends behind its beginning must begin behind its end.
-        b.store(_integer(0), low)
+        b.store(integer(0), low)
         b.store(stretches, high)
         with _while(b, lambda: b.icmp_signed("<", b.load(low), b.load(high))):
-            middle = b.lshr(b.add(b.load(low), b.load(high)), _integer(1))
+            middle = b.lshr(b.add(b.load(low), b.load(high)), integer(1))
             before = b.icmp_unsigned("<=", b.load(b.gep(ends, [middle])), start)
-            b.store(b.select(before, b.add(middle, _integer(1)), b.load(low)), low)
+            b.store(b.select(before, b.add(middle, integer(1)), b.load(low)), low)
             b.store(b.select(before, b.load(high), middle), high)
         with b.if_then(b.icmp_signed("<", b.load(low), stretches)):
             begins = b.load(b.gep(starts, [b.load(low)]))
             asking.must(b.icmp_unsigned(">=", begins, b.add(start, size)))
-        length = b.add(_integer(len(Want)), b.add(dim, dim))
+        length = b.add(integer(len(Want)), b.add(dim, dim))
         b.store(b.add(b.load(cursor), length), cursor)
-    b.ret(_integer(1))
-
-
-def _print_cells(module: ir.Module, name: str) -> None:
-    f, b = _function(module, name)
-    actives, active, columns, rows, table, places, kinds = (_argument(f, b, k) for k in Cells)
-    active, table, places, kinds = (b.inttoptr(x, BLOCK) for x in (active, table, places, kinds))
-    with _loop(b, columns) as c:
-        column = b.inttoptr(b.load(b.gep(table, [c])), DOUBLE.as_pointer())
-        with _loop(b, actives) as i:
-            row = b.load(b.gep(active, [i]))
-            at = b.add(b.mul(c, rows), row)
-            cell = b.gep(column, [row])
-            place, kind = b.load(b.gep(places, [at])), b.load(b.gep(kinds, [at]))
-            for dtype, stored in ((torch.float64, DOUBLE), (torch.float32, FLOAT),
-                                  (torch.int64, I64)):  # fmt: skip
-                with b.if_then(b.icmp_signed("==", kind, _integer(KINDS[dtype]))):
-                    own = b.inttoptr(place, stored.as_pointer())
-                    if name == "read":
-                        x = b.load(own)
-                        x = b.fpext(x, DOUBLE) if stored == FLOAT else x
-                        b.store(b.sitofp(x, DOUBLE) if stored == I64 else x, cell)
-                    else:
-                        x = b.load(cell)
-                        x = b.fptrunc(x, FLOAT) if stored == FLOAT else x
-                        b.store(b.fptosi(x, I64) if stored == I64 else x, own)
-    b.ret(_integer(1))
-
-
-def _integer(value: int) -> ir.Constant:
-    return ir.Constant(I64, int(value))
+    b.ret(integer(1))
 
 
 def _function(module: ir.Module, name: str) -> tuple[ir.Function, ir.IRBuilder]:
@@ -298,7 +250,7 @@ def _function(module: ir.Module, name: str) -> tuple[ir.Function, ir.IRBuilder]:
 
 
 def _argument(f: ir.Function, b: ir.IRBuilder, which: int) -> ir.Value:
-    return b.load(b.gep(f.args[0], [_integer(which)]))
+    return b.load(b.gep(f.args[0], [integer(which)]))
 
 
 @contextmanager
@@ -319,8 +271,8 @@ def _loop(b: ir.IRBuilder, n: ir.Value) -> Generator[ir.Value]:
     """The body for i in 0 .. n-1; leaves the builder behind it."""
     with b.goto_entry_block():
         place = b.alloca(I64)
-    b.store(_integer(0), place)
+    b.store(integer(0), place)
     with _while(b, lambda: b.icmp_signed("<", b.load(place), n)):
         i = b.load(place)
         yield i
-        b.store(b.add(i, _integer(1)), place)
+        b.store(b.add(i, integer(1)), place)
