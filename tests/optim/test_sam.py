@@ -420,3 +420,12 @@ def test_a_closure_that_never_goes_backward_is_noticed(evaluation, engine):
     assert len(calls) == evaluation
     assert all(map(torch.equal, before, params(o)))
     o.step(closure(o, 0))
+
+
+def test_batches_are_those_of_the_climb_and_of_the_step():
+    p = torch.nn.Parameter(torch.ones(3))
+    o = optim.SAM([p], base_optimizer=optim.AdamW)
+    assert o.batches == []
+    o.step(lambda: (p.square().sum()).backward() or 1.0)
+    assert len(o.batches) == 2
+    assert o.batches[1] is o.base_optimizer.batches[0]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from thalweg.engines.base import Batch
 from thalweg.optim.accumulation import Accumulation
 from thalweg.optim.climb import Climb
 from thalweg.optim.given import check_group, check_params, plain_options
@@ -136,6 +137,10 @@ class SAM(RuleOptimizer):
 
     def phases(self) -> tuple[torch.optim.Optimizer, ...]:
         return self._climb, self.base_optimizer
+
+    @property
+    def batches(self) -> list[Batch]:
+        return [b for o in self.phases() if isinstance(o, RuleOptimizer) for b in o.batches]
 
     # ---- the step
 
