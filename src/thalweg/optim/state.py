@@ -180,10 +180,7 @@ class Stateful(Groups):
             check_is_there(loaded["state"])
             given.update(loaded)
 
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(
-                f"state_dict must be what an optimizer's state_dict() gave, not {state_dict!r}"
-            )
+        check_is_mapping(state_dict)
 
         def restore(_: torch.optim.Optimizer) -> None:
             beside = given.get("thalweg") or [{} for _ in kept]
@@ -268,6 +265,14 @@ def check_is_there(state: Mapping[Any, Any]) -> None:
                 raise ValueError(
                     f"the checkpoint's {name!r} of parameter {i} has lost its memory: {reason}"
                 )
+
+
+def check_is_mapping(state_dict: Any) -> None:
+    """Raise for what is no state dict at all."""
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(
+            f"state_dict must be what an optimizer's state_dict() gave, not {state_dict!r}"
+        )
 
 
 def check_is_optimizers(state_dict: Mapping[str, Any]) -> None:
