@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from optim.table import ROWS, TABLE, every_engine, every_row
-from optim.training import assert_same, contents, gradients, params, snapshot, tensors, train
+from optim.training import assert_same, contents, gradients, params, snapshot, step, tensors, train
 from thalweg import optim
 from thalweg.optim.options import DECAY
 
@@ -111,6 +111,25 @@ def test_an_unknown_option_is_refused_and_the_nearest_named(row, options, unknow
 def test_parameters_of_whole_numbers_are_refused(row, options, dtype):
     with pytest.raises(ValueError, match=rf"parameter 'n' .*dtype {dtype}"):
         row.make([("n", torch.ones(3, dtype=dtype))], **options)
+
+
+@every_engine
+@every_row
+def test_a_models_frozen_weights_of_whole_numbers_are_left_alone(row, options, engine):
+    """As by torch's: quantized weights stand among a model's parameters, which are given all."""
+    frozen = [
+        torch.nn.Parameter(torch.ones(2, 3, dtype=dtype), requires_grad=False)
+        for dtype in (torch.int8, torch.uint8, torch.bool)
+    ]
+    o = row.make([*frozen, *tensors()], engine=engine, **options)
+    alone = row.make(tensors(), engine=engine, **options)
+    for grads in COURSE[:3]:
+        step(o, [None, None, None, *grads])
+        step(alone, grads)
+    o.load_state_dict(o.state_dict())
+    assert all(map(torch.equal, params(o)[3:], params(alone)))
+    assert all(p.bool().all() and p not in o.state for p in frozen)
+    assert [*o.memory().parameters.values()][:3] == [{}, {}, {}]
 
 
 @every_row

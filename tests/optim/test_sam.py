@@ -429,3 +429,46 @@ def test_batches_are_those_of_the_climb_and_of_the_step():
     o.step(lambda: (p.square().sum()).backward() or 1.0)
     assert len(o.batches) == 2
     assert o.batches[1] is o.base_optimizer.batches[0]
+
+
+@pytest.mark.parametrize("base", [optim.SGD, torch.optim.SGD])
+def test_what_a_checkpoint_of_the_base_does_not_hold_stays_as_constructed(base):
+    def groups():
+        a, b = start()[:2]
+        return [{"params": [a], "rho": 0.3, "adaptive": True}, {"params": [b]}]
+
+    bare = base([{"params": g["params"]} for g in groups()], lr=0.2)
+    o = SAM(groups(), base, lr=0.1, rho=0.07)
+    o.load_state_dict(bare.state_dict())
+    assert [g["rho"] for g in o.param_groups] == [0.3, 0.07]
+    assert [g["adaptive"] for g in o.param_groups] == [True, False]
+    assert [g["lr"] for g in o.param_groups] == [0.2, 0.2]
+
+
+@pytest.mark.parametrize("base", [optim.SGD, torch.optim.SGD])
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        (lambda o: torch.nn.Linear(1, 1).state_dict(), ValueError, "looks like a model's"),
+        (lambda o: {"opt": o.state_dict()}, ValueError, r"did you mean its \['opt'\]"),
+        (lambda o: None, TypeError, "must be what an optimizer's state_dict"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(base, given, error, says):
+    o = SAM(start(), base, lr=0.1)
+    with pytest.raises(error, match=says):
+        o.load_state_dict(given(o))
+    o.step(closure(o, 0))
+
+
+def test_a_hook_that_changes_what_is_loaded_leaves_the_callers_alone():
+    o = SAM(start(), lr=0.1)
+    saved = o.state_dict()
+
+    def halve(_, given):
+        given["param_groups"] = [{**g, "lr": g["lr"] / 2} for g in given["param_groups"]]
+
+    o.register_load_state_dict_pre_hook(halve)
+    o.load_state_dict(saved)
+    assert o.param_groups[0]["lr"] == 0.05
+    assert saved["param_groups"][0]["lr"] == 0.1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -94,3 +96,49 @@ def test_two_calls_through_a_wrapper_are_one_step(engine):
     with pytest.raises(RuntimeError, match=r"left no gradients.* call first_step\(\) and second"):
         outside.step()
     assert_same(contents(one), contents(two))
+
+
+@every_engine
+@pytest.mark.parametrize("evaluation", [1, 2])
+def test_a_closure_that_skips_its_batch_makes_no_step(evaluation, engine):
+    """As with torch's: trainers zero the gradients and do not go backward where a training step
+    gives None, or where they only compute statistics."""
+    o = SAM(start(), lr=0.01, momentum=0.9, engine=engine)
+    o.step(closure(o, 0))
+    before, calls = contents(o), []
+
+    def skips():
+        calls.append(1)
+        o.zero_grad()
+        return loss(params(o)).detach() if len(calls) == evaluation else closure(o, 1)()
+
+    assert o.step(skips) is not None
+    assert len(calls) == evaluation
+    assert_same(before, contents(o))
+    o.step(closure(o, 1))
+    o.first_step()  # the step has been completed
+
+
+@pytest.mark.parametrize("inner", [optim.AdamW, torch.optim.AdamW])
+def test_groups_that_a_trainer_has_replaced_are_loaded_into_and_added_to(inner):
+    """Lightning's finetuning callback builds the groups anew before it loads the checkpoint."""
+    full, again = (SAM(start(), inner, lr=0.01) for _ in range(2))
+    more = [torch.nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(2)]
+    full.add_param_group({"params": more[:1], "lr": 0.5})
+    again.param_groups = [*again.param_groups]
+    again.add_param_group({"params": more[1:], "rho": 0.5})
+    assert again.param_groups is again.base_optimizer.param_groups
+    assert again.param_groups[1]["betas"] == (0.9, 0.999)
+    again.param_groups = [
+        {k: x for k, x in g.items() if k != "params"} | {"params": g["params"]}
+        for g in again.param_groups
+    ]
+    full.step(closure(full, 0))
+    again.load_state_dict(copy.deepcopy(full.state_dict()))  # torch's keeps what it is given
+    assert [g["lr"] for g in again.base_optimizer.param_groups] == [0.01, 0.5]
+    assert again.param_groups[1]["rho"] == 0.05
+    for p, q in zip(params(full), params(again), strict=True):
+        q.data.copy_(p)
+    for o in (full, again):
+        o.step(closure(o, 1))
+    assert_same(contents(full), contents(again))

@@ -30,6 +30,11 @@ class Accumulation:
                 found[p] = p.grad, p.grad.clone()
         return found
 
+    def untouched(self, before: Gradients) -> bool:
+        """Whether there were gradients, and the closure has left all as they were."""
+        same = (p.grad is g and torch.equal(g, was) for p, (g, was) in before.items())
+        return bool(before) and not self.zeroed and all(same)
+
     def refuse(self, before: Gradients) -> None:
         """Raise where the closure has added to other gradients than its own. Its own, once more,
         may have been there: scripts made for SAM's official code go backward before the step, and

@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 # What people call options elsewhere.
 ALIASES = {
@@ -76,6 +76,13 @@ def check_group(group: Any, known: Iterable[str], cls: str) -> None:
         meant += difflib.get_close_matches(name.lower(), known, 1, NEAR)
         if meant:
             raise TypeError(f"{cls} has no option {name!r}, in a group; did you mean {meant[0]!r}?")
+
+
+def idle(p: Tensor) -> bool:
+    """Whether this is a frozen, quantized weight of a model whose parameters are given all
+    together: it never has a gradient. A bare tensor of whole numbers was meant otherwise."""
+    whole = not (p.is_floating_point() or p.is_complex())
+    return whole and isinstance(p, nn.Parameter) and not p.requires_grad
 
 
 def plain(x: Any) -> Any:

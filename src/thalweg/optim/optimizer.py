@@ -29,7 +29,7 @@ from torch.optim.optimizer import (
 from thalweg.engines.base import Batch, Slot, Work, drive, real
 from thalweg.engines.observed import observed, symbolic
 from thalweg.optim.choice import Choosing, batches
-from thalweg.optim.given import check_group, check_params, plain_options
+from thalweg.optim.given import check_group, check_params, idle, plain_options
 from thalweg.optim.groups import Group
 from thalweg.optim.options import DEFAULTS, Common, unknown
 from thalweg.optim.plan import Plan, same
@@ -94,7 +94,8 @@ class RuleOptimizer(Choosing):
             self._agree()
             refuse(self, group, self._divided_by)
             for p in group["params"]:
-                self._refuse(p, group)
+                if not idle(p):
+                    self._refuse(p, group)
         except Exception:
             self.param_groups.pop()
             raise
@@ -102,6 +103,8 @@ class RuleOptimizer(Choosing):
         self._before = [*self._before, self.param_groups[-1]]
         if self.eager:
             for p in group["params"]:
+                if idle(p):
+                    continue
                 self._allocate(p, group, self.rule.trace(self.values(p, group)))
 
     def _refresh(self) -> None:

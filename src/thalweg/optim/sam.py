@@ -18,7 +18,10 @@ from thalweg.optim.groups import Group
 from thalweg.optim.memory import Memory
 from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.optim.sgd import SGD
+from thalweg.optim.state import check_is_mapping, check_is_optimizers
 from thalweg.rule.rule import Values
+
+_OWN = ("rho", "adaptive")  # options that the base optimizer does not have
 
 
 class SAM(RuleOptimizer):
@@ -69,6 +72,7 @@ class SAM(RuleOptimizer):
     domains = Climb.domains
     flags = Climb.flags
     _step_supports_amp_scaling: ClassVar[bool] = True  # a skipped step, too, must lead back
+    _made_up = False  # whether the constructor is through
 
     def __init__(
         self,
@@ -99,6 +103,7 @@ class SAM(RuleOptimizer):
         self._surround(own)
         groups = self.base_optimizer.param_groups
         torch.optim.Optimizer.__init__(self, groups, {**self.base_optimizer.defaults, **own})
+        self._made_up = True
         self._surround(own)
 
     def _check_keys(self, group: Group, own: Group) -> None:
@@ -122,9 +127,10 @@ class SAM(RuleOptimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add parameters with options of their own. Raises, and adds nothing, for bad options."""
-        if self.param_groups is not self.base_optimizer.param_groups:  # torch's constructor
+        if not self._made_up:  # torch's constructor, with groups that the base optimizer has taken
             self.param_groups.append(param_group)
             return
+        self._share_groups()
         self._check_keys(param_group, self._climb.defaults)
         self._climb._check({**self._climb.defaults, **self.base_optimizer.defaults, **param_group})
         self.base_optimizer.add_param_group(param_group)
@@ -158,7 +164,10 @@ class SAM(RuleOptimizer):
                 with torch.enable_grad():
                     loss = closure()
         elif closure is not None:
-            loss = self._both(closure)
+            loss, complete = self._both(closure)
+            if not complete:
+                self._return()
+                return loss
         elif not self._flat():
             raise RuntimeError(
                 "SAM evaluates twice: step(closure), or first_step() and second_step(), "
@@ -167,22 +176,27 @@ class SAM(RuleOptimizer):
         self._descend()
         return loss
 
-    def _both(self, closure: Callable[[], float]) -> float:
-        """Climb along the closure's gradients and take them anew there."""
+    def _both(self, closure: Callable[[], float]) -> tuple[float, bool]:
+        """Climb along the closure's gradients and take them anew there; gives the loss, and whether
+        there are gradients to step with. A closure may make none: trainers skip a batch so."""
         before = self._accumulation.before(self._all_params())
         with torch.enable_grad():
             loss = closure()
-        self._evaluated()
+        if not self._evaluated(loss):
+            return loss, False
         self._accumulation.refuse(before)
+        idle = self._accumulation.untouched(before)
         self.first_step(zero_grad=True)
         try:
             with torch.enable_grad():
-                closure()
-            self._evaluated()
+                again = closure()
+            there = self._evaluated(again)
+            if idle and not there:
+                raise _no_gradients()
         except BaseException:
             self._return()
             raise
-        return loss
+        return loss, there
 
     def _look_around(self) -> None:
         """What has been put in the place of the groups or the state holds for all who share them;
@@ -197,15 +211,14 @@ class SAM(RuleOptimizer):
     def _all_params(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
-    def _evaluated(self) -> None:
-        """Raise where a closure has not gone backward, or has left no memory."""
+    def _evaluated(self, loss: Any) -> bool:
+        """Whether a closure has left gradients; raises where it has forgotten to go backward from
+        its loss, or has left no memory."""
         self._present()
-        if all(p.grad is None for p in self._all_params()):
-            raise RuntimeError(
-                "the closure has left no gradients: it must go backward, each time it is called. "
-                "(A trainer's step() may stand for a closure that does nothing: call first_step() "
-                "and second_step().)"
-            )
+        there = any(p.grad is not None for p in self._all_params())
+        if not there and getattr(loss, "requires_grad", False):
+            raise _no_gradients()
+        return there
 
     def first_step(self, zero_grad: bool = False) -> None:
         """Climb, along the gradients that are there."""
@@ -282,12 +295,20 @@ class SAM(RuleOptimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a checkpoint of this class, or of the base optimizer alone."""
+        check_is_mapping(state_dict)
+        state_dict = dict(state_dict)  # as in torch, hooks may change what stands in it
         for hook in self._optimizer_load_state_dict_pre_hooks.values():
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
-        for group in state_dict["param_groups"]:
-            self._climb._check({**self._climb.defaults, **group})
+        check_is_optimizers(state_dict)
+        self._look_around()
+        kept = [{name: group[name] for name in _OWN} for group in self.param_groups]
+        for given, mine in zip(state_dict["param_groups"], kept, strict=False):
+            self._climb._check({**self._climb.defaults, **mine, **given})
         self.base_optimizer.load_state_dict(state_dict)
+        for group, mine in zip(self.base_optimizer.param_groups, kept, strict=True):
+            for name, value in mine.items():
+                group.setdefault(name, value)
         self._return_nowhere()
         for done in self._optimizer_load_state_dict_post_hooks.values():
             done(self)
@@ -295,7 +316,7 @@ class SAM(RuleOptimizer):
     def _return_nowhere(self) -> None:
         self._climbed = []
         self._return()
-        self._surround({name: self.defaults[name] for name in ("rho", "adaptive")})
+        self._surround({name: self.defaults[name] for name in _OWN})
 
     def __getstate__(self) -> dict[str, Any]:
         self._at_home("a copy")
@@ -304,4 +325,13 @@ class SAM(RuleOptimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         torch.optim.Optimizer.__setstate__(self, state)
-        self._surround({name: self.defaults[name] for name in ("rho", "adaptive")})
+        self._made_up = True
+        self._surround({name: self.defaults[name] for name in _OWN})
+
+
+def _no_gradients() -> RuntimeError:
+    return RuntimeError(
+        "the closure has left no gradients: it must go backward, each time it is called. "
+        "(A trainer's step() may stand for a closure that does nothing: call first_step() "
+        "and second_step().)"
+    )

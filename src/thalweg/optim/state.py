@@ -14,7 +14,7 @@ from thalweg.engines.counters import own_counter
 from thalweg.engines.observed import unobserved
 from thalweg.engines.watch import missing
 from thalweg.optim.fit import check_fit
-from thalweg.optim.given import plain_options
+from thalweg.optim.given import idle, plain_options
 from thalweg.optim.groups import Group, Groups
 from thalweg.optim.memory import Memory
 from thalweg.optim.options import EXECUTION
@@ -111,9 +111,12 @@ class Stateful(Groups):
     def memory(self) -> Memory:
         """The bytes of state that these parameters need with the options as they are, gradients or
         not. Nothing is allocated for it."""
-        found = {}
+        found: dict[Tensor, dict[str, int]] = {}
         for group in self.param_groups:
             for p in group["params"]:
+                if idle(p):
+                    found[p] = {}
+                    continue
                 twin = torch.empty_like(p, device="meta", requires_grad=False)
                 self._allocate(twin, group, self.rule.trace(self.values(p, group)))
                 found[p] = {name: x.nbytes for name, x in self.state.pop(twin, {}).items()}
@@ -180,10 +183,7 @@ class Stateful(Groups):
             check_is_there(loaded["state"])
             given.update(loaded)
 
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(
-                f"state_dict must be what an optimizer's state_dict() gave, not {state_dict!r}"
-            )
+        check_is_mapping(state_dict)
 
         def restore(_: torch.optim.Optimizer) -> None:
             beside = given.get("thalweg") or [{} for _ in kept]
@@ -268,6 +268,14 @@ def check_is_there(state: Mapping[Any, Any]) -> None:
                 raise ValueError(
                     f"the checkpoint's {name!r} of parameter {i} has lost its memory: {reason}"
                 )
+
+
+def check_is_mapping(state_dict: Any) -> None:
+    """Raise for what is no state dict at all."""
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(
+            f"state_dict must be what an optimizer's state_dict() gave, not {state_dict!r}"
+        )
 
 
 def check_is_optimizers(state_dict: Mapping[str, Any]) -> None:
