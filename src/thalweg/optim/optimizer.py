@@ -119,7 +119,7 @@ class RuleOptimizer(Choosing):
             if (
                 settled
                 and same(before.values(), dict.values(group))
-                and same(before, dict.keys(group))
+                and [*before] == [*dict.keys(group)]
             ):
                 continue
             if not self.defaults.keys() <= dict.keys(group):
