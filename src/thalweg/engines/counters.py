@@ -14,24 +14,40 @@ from torch import Tensor
 from thalweg.engines.block import KINDS
 from thalweg.engines.observed import symbolic, unobserved
 from thalweg.engines.sweep import Array, Longs
-from thalweg.engines.watch import missing, ordinary
+from thalweg.engines.watch import INFERENCE, frozen, lasting, missing, ordinary
+
+# What can count far enough; of these, the last hold whole numbers only.
+COUNTING = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32)
 
 
-def own_counter(x: Any, called: Callable[[], str]) -> Tensor:
-    """A count as it is kept: the user's own tensor, or a new one for a number."""
+def own_counter(x: Any, called: Callable[[], str], *, whole: bool = True) -> Tensor:
+    """A count as it is kept, or another number if it need not be a ``whole`` one: the user's own
+    tensor, or a new one for a number."""
     if isinstance(x, Tensor):
         if x.numel() != 1 or x.is_complex():
             raise ValueError(f"{called()} must be one real number, not a tensor of {x.shape}")
+        if x.dtype not in COUNTING or not (whole or x.is_floating_point()):
+            raise ValueError(f"{called()} has dtype {x.dtype}, which cannot hold it")
+        if x.layout is not torch.strided:
+            raise ValueError(f"{called()} has the layout {x.layout}, which cannot be written to")
         if symbolic(x):
             return x
+        if frozen(x):
+            raise RuntimeError(f"{called()} {INFERENCE}")
+        if ordinary(x) and x._is_zerotensor():
+            raise ValueError(f"{called()} is a zero without memory to write to: clone() it")
         if x.is_meta or (reason := missing(x)):
             why = "it is on meta" if x.is_meta else reason
             raise ValueError(f"{called()} has lost its memory: {why}")
         return x
-    if isinstance(x, bool | str) or not hasattr(x, "__float__"):
+    try:
+        value = None if isinstance(x, bool | str) else float(x)
+    except (TypeError, ValueError):
+        value = None
+    if value is None:
         raise TypeError(f"{called()} must be a number, not {x!r}")
-    with unobserved():
-        return torch.tensor(float(x), dtype=torch.float64, device="cpu")
+    with unobserved(), lasting():
+        return torch.tensor(value, dtype=torch.float64, device="cpu")
 
 
 class Counters:

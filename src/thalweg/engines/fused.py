@@ -119,9 +119,13 @@ class FusedBatch:
         scalars = work.scalar_keys
         self.hyperparameters = [n for n in self.column if " " not in n and n not in scalars]
         self.table: Array = np.zeros((max(1, len(self.column)), len(slots)))
+        cells = [[s.state.get(key) for s in slots] for key in ("step", *scalars.values())]
+        if "step" in work.graph.scalars:
+            # A rule that asks, but keeps no count: of these too, only a step that is made counts.
+            made = torch.from_numpy(self.steps.copy())
+            cells[0] = [own if x is None else x for x, own in zip(cells[0], made, strict=True)]
         self.counters = Counters(
-            [self.steps, *(self.table[self.column[name]] for name in scalars)],
-            [[s.state.get(key) for s in slots] for key in ("step", *scalars.values())],
+            [self.steps, *(self.table[self.column[name]] for name in scalars)], cells
         )
         self._set("count tensor", self.sizes)
         groups = sorted({s.group for s in slots})

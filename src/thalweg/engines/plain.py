@@ -255,7 +255,7 @@ class _Noise:
 
     def __init__(self, slot: Slot, rows: Rows, step: float) -> None:
         # A move changes no state, and counts no step.
-        self.slot, self.rows, self.step = slot, rows, int(step)
+        self.slot, self.rows, self.step = slot, rows, int(step) if math.isfinite(step) else 0
 
     def __call__(self, state: int) -> Tensor:
         pair, which = divmod(state, 2)

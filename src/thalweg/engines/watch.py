@@ -8,7 +8,8 @@ looked at before every step.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from operator import is_
 from typing import Any
@@ -47,6 +48,25 @@ def missing(x: Tensor) -> str | None:
     # Zeros that torch keeps as a shape alone, and what records for somebody else, say that they
     # have a storage. The former can be read, by torch.
     return None if x.data_ptr() or x._is_zerotensor() else "its storage has no address"
+
+
+INFERENCE = "is an inference tensor, to be written to in torch.inference_mode() alone: clone() it"
+
+
+def frozen(x: Tensor) -> bool:
+    """Whether torch forbids writing to a tensor here: an inference tensor, outside the mode."""
+    return x.is_inference() and not torch.is_inference_mode_enabled()
+
+
+@contextmanager
+def lasting() -> Generator[None]:
+    """A context in which tensors are made that may be written to in steps outside inference mode,
+    too."""
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 def layout(x: Tensor) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -103,24 +103,27 @@ class Choosing(Stateful):
 
 def batches(rule: Rule, slots: Iterable[tuple[Slot, str, Graph, bool]]) -> list[Batch]:
     """Slots, each with its engine, its graph and whether gradients flow through, put together where
-    these and their storage formats are the same."""
+    these and their storage formats are the same. Those that share memory are stepped one after the
+    other, as torch does it."""
+    given = [(slot, engine, Work(rule, graph), d) for slot, engine, graph, d in slots]
+    tangled = _tangled([(slot, work) for slot, _, work, _ in given])
     alike: dict[Any, list[Slot]] = {}
-    for slot, engine, graph, differentiable in slots:
-        stored = tuple(slot.state[rule.state[s]].dtype for s in graph.states)
-        given = None if slot.param.grad is None else slot.param.grad.dtype
-        stored = slot.param.dtype, given, *stored
-        key = (engine, graph, differentiable, slot.param.device, stored)
+    for i, (slot, engine, work, differentiable) in enumerate(given):
+        stored = tuple(slot.state[k].dtype for k in work.keys.values())
+        read = None if slot.param.grad is None else slot.param.grad.dtype
+        alone = i if i in tangled else None
+        if engine == "fused" and i in tangled:
+            engine = "plain"
+        stored = slot.param.dtype, read, *stored
+        key = (engine, work.graph, differentiable, slot.param.device, stored, alone)
         alike.setdefault(key, []).append(slot)
     found: list[Batch] = []
     for (engine, graph, differentiable, *_), together in alike.items():
         work = Work(rule, graph)
         match engine:
             case "fused":
-                apart, tangled = _untangled(together, work)
-                parts = _parts(apart) if graph.matrices else [apart]
-                found += [fused.FusedBatch(work, part) for part in parts if part]
-                if tangled:  # one after the other, as torch does it
-                    found.append(PlainBatch(work, tangled))
+                parts = _parts(together) if graph.matrices else [together]
+                found += [fused.FusedBatch(work, part) for part in parts]
             case "compiled":
                 found.append(compiled.CompiledBatch(work, together))
             case _:
@@ -128,28 +131,24 @@ def batches(rule: Rule, slots: Iterable[tuple[Slot, str, Graph, bool]]) -> list[
     return found
 
 
-def _untangled(slots: list[Slot], work: Work) -> tuple[list[Slot], list[Slot]]:
-    """Those whose parameters and state have their memory to themselves, and the others."""
-    numbers = "step", *work.scalar_keys.values()
-    stretches = sorted(
-        (x.data_ptr(), x.data_ptr() + x.nbytes, i)
-        for i, slot in enumerate(slots)
-        for x in (
-            slot.param,
-            *(slot.state[k] for k in work.keys.values()),
-            *(slot.state[k] for k in numbers if slot.state.get(k) is not None),
-        )
-        if x.nbytes and x.device == slot.param.device and ordinary(x)
-    )
+def _tangled(slots: Sequence[tuple[Slot, Work]]) -> set[int]:
+    """Which of them have not their parameters and state's memory to themselves."""
+    stretches: list[tuple[int, int, int]] = []
+    for i, (slot, work) in enumerate(slots):
+        keys = (*work.keys.values(), *work.shaped_keys.values(), "step", *work.scalar_keys.values())
+        stretches += [
+            (x.data_ptr(), x.data_ptr() + x.nbytes, i)
+            for x in (slot.param, *(slot.state.get(k) for k in keys))
+            if x is not None and ordinary(x) and x.nbytes and x.device == slot.param.device
+        ]
     tangled: set[int] = set()
     end, last = 0, -1  # of the stretch that reaches furthest so far
-    for start, stop, i in stretches:
+    for start, stop, i in sorted(stretches):
         if start < end:
             tangled |= {i, last}
         if stop > end:
             end, last = stop, i
-    apart = [s for i, s in enumerate(slots) if i not in tangled]
-    return apart, [slots[i] for i in sorted(tangled)]
+    return tangled
 
 
 def _parts(slots: list[Slot]) -> list[list[Slot]]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.engines.watch import missing, ordinary
+from thalweg.engines.watch import INFERENCE, frozen, missing, ordinary
 
 
 def check_fit(
@@ -35,6 +35,8 @@ def check_fit(
         raise ValueError(f"{called()} has dtype {x.dtype}, the parameter {p.dtype}")
     if reason := missing(x):
         raise ValueError(f"{called()} has lost its memory: {reason}")
+    if written and frozen(x):
+        raise RuntimeError(f"{called()} {INFERENCE}")
     if written and ordinary(x) and x._is_zerotensor():
         raise ValueError(f"{called()} is a zero without memory to write to: clone() it")
     if written and ordinary(x) and torch._debug_has_internal_overlap(x) == 1:

@@ -86,6 +86,8 @@ class Groups(Opaque, torch.optim.Optimizer):
         """Give groups that have been put there by hand the options that torch's class of this name
         does not list, those of the group of which it is a copy; raise where another is missing."""
         for i, group in enumerate(self.param_groups):
+            if not isinstance(group, dict):
+                raise TypeError(f"parameter group {i} must be a dict, not a {type(group).__name__}")
             lacking = [name for name in self.defaults if name not in group]
             if not lacking:
                 continue

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import optimizer as hooks
@@ -28,6 +29,7 @@ from torch.optim.optimizer import (
 
 from thalweg.engines.base import Batch, Slot, Work, drive, real
 from thalweg.engines.observed import observed, symbolic
+from thalweg.engines.watch import lasting
 from thalweg.optim.choice import Choosing, batches
 from thalweg.optim.given import check_group, check_params, idle, plain_options
 from thalweg.optim.groups import Group
@@ -115,10 +117,16 @@ class RuleOptimizer(Choosing):
         plan, changes = self._plan, []
         for i, group in enumerate(plan.groups):
             before = plan.options[i]
-            # A tensor or a list may have been written to in place: it is read at every step.
+            # What may have been written to in place is read at every step.
             settled = bool(before) and i not in plan.changeable
-            if settled and same(before.values(), dict.values(group)):
+            if (
+                settled
+                and same(before.values(), dict.values(group))
+                and [*before] == [*dict.keys(group)]
+            ):
                 continue
+            if not self.defaults.keys() <= dict.keys(group):
+                self._complete()
             now = dict(dict.items(group))  # those that are not listed, too
             mine = self.defaults if before else ()
             changed = {n: before[n] for n in mine if before[n] is not now[n]}
@@ -136,7 +144,7 @@ class RuleOptimizer(Choosing):
                 continue
             plan.changeable.discard(i)
             options = [now[n] for n in self.defaults]
-            if any(isinstance(x, Tensor | list) for o in options for x in (o, *_flat(o))):
+            if any(isinstance(o, list) or not all(map(_lasts, _flat(o))) for o in options):
                 plan.changeable.add(i)
             executed = any(n in DEFAULTS and n != "max_grad_norm" for n in changed)
             if not self._sort(i, group) or executed:
@@ -298,6 +306,9 @@ class RuleOptimizer(Choosing):
             raise
         plan.state = [*self.state, *self.state.values()]
         plan.built = not observed()
+        if torch.is_inference_mode_enabled():  # the next step may be outside it
+            written = [x for p, *_ in chosen for x in (p, *self.state.get(p, {}).values())]
+            plan.built &= not any(isinstance(x, Tensor) and x.is_inference() for x in written)
 
     def _allot(self, plan: Plan, chosen: Iterable[tuple[Tensor, Group, int, int, str]]) -> None:
         """Allocate what is missing, and make batches."""
@@ -306,7 +317,8 @@ class RuleOptimizer(Choosing):
         fresh: dict[int, bool] = {}
         for p, group, place, turn, engine in chosen:
             graph = plan.graphs[place]
-            new = self._allocate(p, group, graph)
+            with lasting():
+                new = self._allocate(p, group, graph)
             fresh.setdefault(id(p), new)
             if turn == len(rounds):
                 rounds.append([])
@@ -341,6 +353,11 @@ def _light(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _flat(option: Any) -> Collection[Any]:
     return option if isinstance(option, tuple | list) else (option,)
+
+
+def _lasts(x: Any) -> bool:
+    """Whether an option, or a part of one, can never be another while it is the same object."""
+    return x is None or isinstance(x, float | int | str | np.generic | torch.dtype)
 
 
 def finite(g: Tensor) -> bool:

@@ -26,7 +26,7 @@ class Plan:
         self.params = [list(group["params"]) for group in groups]
         self.members = _members(groups)
         self.options: list[Group] = [{} for _ in groups]  # what stood in each when last looked at
-        self.changeable: set[int] = set()  # groups with a tensor or list among their options
+        self.changeable: set[int] = set()  # groups with options that may be written to in place
         self.places: list[list[int]] = [[] for _ in groups]  # of each parameter
         self.known: dict[tuple[Any, ...], int] = {}  # places by group and particulars
         self.values: dict[int, Values] = {}  # by place

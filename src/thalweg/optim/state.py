@@ -12,7 +12,7 @@ from torch import Tensor
 from thalweg.engines.base import Work, real
 from thalweg.engines.counters import own_counter
 from thalweg.engines.observed import unobserved
-from thalweg.engines.watch import missing
+from thalweg.engines.watch import lasting, missing
 from thalweg.optim.fit import check_fit
 from thalweg.optim.given import idle, plain_options
 from thalweg.optim.groups import Group, Groups
@@ -82,8 +82,11 @@ class Stateful(Groups):
     def _look(self, p: Tensor, values: Values, work: Work, gradient: Tensor | None) -> None:
         """Raise for memory that is not there, and for a gradient or state that does not fit its
         parameter; nothing is written."""
-        state: dict[str, Any] = self.state.get(p, {})
+        state: Any = self.state.get(p, {})
         called = functools.partial(self._name, p)
+        if not isinstance(state, dict):
+            kind = type(state).__name__
+            raise TypeError(f"the state of {called()} must be a dict, not a {kind}")
         check_fit(p, p, called)
         check_fit(gradient, p, lambda: f"the gradient of {called()}", written=False)
         shapes = {
@@ -95,7 +98,8 @@ class Stateful(Groups):
             )
         for key in ("step", *work.scalar_keys.values()):
             if state.get(key) is not None:
-                state[key] = own_counter(state[key], functools.partial(self._state_name, key, p))
+                named = functools.partial(self._state_name, key, p)
+                state[key] = own_counter(state[key], named, whole=key == "step")
 
     def _state_name(self, key: str, p: Tensor) -> str:
         return f"the state {key!r} of {self._name(p)}"
@@ -199,7 +203,8 @@ class Stateful(Groups):
             params = [(p, g) for g in self.param_groups for p in g["params"]]
             for i, (p, group) in zip(saved, params, strict=True):
                 if i in given["state"]:
-                    self.state[p] = self._loaded(p, group, given["state"][i])
+                    with lasting():
+                        self.state[p] = self._loaded(p, group, given["state"][i])
 
         # After the hooks that may change what is loaded, before those that look at the result.
         hooks = [

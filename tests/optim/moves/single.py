@@ -9,13 +9,17 @@ import threading
 import time
 import warnings
 import weakref
+from collections import UserDict
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
 from optim.moves.memory import home
 from thalweg import optim, schedules
+from thalweg.engines.fused import FusedBatch
+from thalweg.engines.plain import PlainBatch
 from thalweg.optim.registry import ALGORITHMS
 
 FAULTS = {}
@@ -673,3 +677,210 @@ def gradients_of_a_subclass():
     o.param_groups[0]["params"][0].grad = torch.ones(5).as_subclass(Marked)
     with pytest.raises(ValueError, match="its gradient is a Marked"):
         o.step()
+
+
+@fault
+def a_count_that_parameters_of_several_kinds_share():
+    """Likewise, one after the other, where kernels step them in different calls."""
+    for clip in (None, 0.5):
+        for engine in ("auto", "plain"):
+            ours, theirs = weights((4, 3), 5, 6), weights((4, 3), 5, 6)
+            for ps in ours, theirs:
+                ps[1] = ps[1].detach().double().requires_grad_()
+            o = optim.Adam(ours, lr=0.1, engine=engine, max_grad_norm=clip)
+            reference = torch.optim.Adam(theirs, lr=0.1, foreach=False)
+            for k in range(5):
+                for opt, ps in ((o, ours), (reference, theirs)):
+                    torch.manual_seed(k)
+                    for p in ps:
+                        p.grad = torch.randn(p.shape).to(p.dtype)
+                    if opt is reference and clip:
+                        torch.nn.utils.clip_grad_norm_(ps, clip)
+                    opt.step()
+                    count = opt.state[ps[0]]["step"]
+                    for state in opt.state.values():
+                        state["step"] = count
+            assert o.state[ours[0]]["step"] == 13, f"{engine}, {clip}"
+            same(ours, theirs)
+
+
+@fault
+def a_count_that_cannot_count():
+    """Is refused with its reason, and nothing is written."""
+    counts = {
+        torch.tensor(True): "dtype torch.bool",
+        torch.tensor(1.0).to(torch.float8_e4m3fn): "dtype torch.float8_e4m3fn",
+        torch.tensor(1, dtype=torch.uint8): "dtype torch.uint8",
+        torch.ones(1).to_sparse(): "layout torch.sparse_coo",
+        torch._efficientzerotensor((), dtype=torch.float64): "zero without memory",
+        torch.ones(2): "must be one real number",
+    }
+    for engine in ("auto", "plain"):
+        for count, says in counts.items():
+            ps = weights(5, 6)
+            o = stepped(optim.NAdam(ps, engine=engine))
+            before = [p.detach().clone() for p in ps]
+            o.state[ps[1]]["step"] = count
+            with pytest.raises(ValueError, match=says):
+                stepped(o)
+            same(ps, before)
+            assert o.state[ps[0]]["step"] == 1
+        o = stepped(optim.NAdam(ps, engine=engine))
+        o.state[ps[1]]["mu_product"] = torch.tensor(1)
+        with pytest.raises(ValueError, match=r"mu_product.*dtype torch.int64"):
+            stepped(o)
+
+
+@fault
+def a_count_that_is_no_number():
+    """Gives what it gives in torch."""
+    for engine in ("auto", "plain"):
+        (p,) = weights(5)
+        o = stepped(optim.AdamW([p], engine=engine))
+        o.state[p]["step"].fill_(torch.nan)
+        assert stepped(o).param_groups[0]["params"][0].isnan().all()
+
+
+@fault
+def inference_tensors_outside_the_mode():
+    """Are refused before anything is written; state made or loaded in the mode is no such."""
+    for engine in ("auto", "plain"):
+        for what in ("parameter", "exp_avg", "step"):
+            ps = weights(5, 6)
+            with torch.inference_mode():
+                frozen = torch.ones(6)
+            if what == "parameter":
+                ps[1] = frozen
+            o = optim.AdamW(ps, engine=engine)
+            if what != "parameter":
+                stepped(o)
+                with torch.inference_mode():
+                    o.state[ps[1]][what] = o.state[ps[1]][what].clone()
+            before = [p.detach().clone() for p in ps]
+            with torch.inference_mode():
+                stepped(o)
+            assert not torch.equal(ps[1], before[1])
+            before = [p.detach().clone() for p in ps]
+            for _ in range(2):
+                with pytest.raises(RuntimeError, match="is an inference tensor"):
+                    stepped(o)
+            same(ps, before)
+        ours, theirs = weights(5, 6), weights(5, 6)
+        o, reference = optim.AdamW(ours, engine=engine), torch.optim.AdamW(theirs)
+        with torch.inference_mode():
+            stepped(o)
+            o.load_state_dict(copy.deepcopy(o.state_dict()))
+            stepped(o, 1)
+        stepped(o, 2)
+        for k in range(3):
+            stepped(reference, k)
+        same(ours, theirs)
+
+
+@fault
+def a_first_step_that_ends_between_its_passes():
+    """It does not count, neither where the state keeps a count nor where a rule only asks."""
+    for engine, owner, name in (
+        ("auto", FusedBatch, "_sweep"),
+        ("plain", PlainBatch, "_update"),
+    ):
+        for kind, options in (
+            (optim.SGD, {"momentum": 0.9, "dampening": 0.5}),
+            (optim.Adam, {}),
+        ):
+            ours, theirs = weights(5, 6), weights(5, 6)
+            o = kind(ours, lr=0.1, max_grad_norm=0.5, engine=engine, **options)
+            with pytest.MonkeyPatch.context() as patch:
+                whole, calls = getattr(owner, name), []
+
+                def ends(*given, whole=whole, calls=calls):
+                    calls.append(1)
+                    if len(calls) == 2:
+                        raise KeyboardInterrupt
+                    return whole(*given)
+
+                patch.setattr(owner, name, ends)
+                with pytest.raises(KeyboardInterrupt):
+                    stepped(o)
+            stepped(stepped(o), 1)
+            stepped(stepped(kind(theirs, lr=0.1, max_grad_norm=0.5, **options)), 1)
+            same(ours, theirs)
+
+
+@fault
+def options_under_other_names():
+    """The values are what they were, and in their order."""
+    for engine in ("auto", "plain"):
+        ours, theirs = weights(5), weights(5)
+        for o in (
+            optim.SGD(ours, lr=0.1, momentum=0.5, weight_decay=0.25, engine=engine),
+            torch.optim.SGD(theirs, lr=0.1, momentum=0.5, weight_decay=0.25),
+        ):
+            stepped(o)
+            group = o.param_groups[0]
+            names = {"momentum": "weight_decay", "weight_decay": "momentum"}
+            renamed = {names.get(k, k): x for k, x in dict.items(group)}
+            dict.clear(group)
+            group.update(renamed)
+            stepped(o, 1)
+        same(ours, theirs)
+        group = o.param_groups[0]
+        o = stepped(optim.SGD(ours, lr=0.1, engine=engine))
+        group = o.param_groups[0]
+        renamed = {"rate" if k == "lr" else k: x for k, x in dict.items(group)}
+        dict.clear(group)
+        group.update(renamed)
+        with pytest.raises(ValueError, match="has no 'lr'"):
+            stepped(o, 1)
+
+
+@fault
+def groups_and_state_that_are_no_dicts():
+    for engine in ("auto", "plain"):
+        (p,) = weights(5)
+        o = stepped(optim.AdamW([p], engine=engine))
+        o.state[p] = UserDict(o.state[p])
+        with pytest.raises(TypeError, match=r"the state of parameter 0 .* not a UserDict"):
+            stepped(o)
+        o = stepped(optim.AdamW([p], engine=engine))
+        o.param_groups[0] = UserDict(dict.items(o.param_groups[0]))
+        with pytest.raises(TypeError, match="group 0 must be a dict, not a UserDict"):
+            stepped(o)
+
+
+@fault
+def numbers_written_in_place():
+    """Of whatever kind they are: the value at the step is the step's."""
+
+    class Rate:
+        def __init__(self, value):
+            self.value = value
+
+        def __float__(self):
+            return self.value
+
+        def write(self, value):
+            self.value = value
+
+    def numpys(value):
+        x = np.array(value)
+        return x, lambda new: x.fill(new)
+
+    def objects(value):
+        x = Rate(value)
+        return x, x.write
+
+    for make in (numpys, objects):
+        for engine in ("auto", "plain"):
+            ours, theirs = weights(5, 6), weights(5, 6)
+            o, reference = optim.AdamW(ours, engine=engine), torch.optim.AdamW(theirs)
+            rate, write_rate = make(0.1)
+            beta, write_beta = make(0.9)
+            o.param_groups[0]["lr"], o.param_groups[0]["betas"] = rate, (beta, 0.99)
+            for k in range(4):
+                write_rate(0.1 / (k + 1))
+                write_beta(0.9 - 0.1 * k)
+                reference.param_groups[0].update(lr=0.1 / (k + 1), betas=(0.9 - 0.1 * k, 0.99))
+                stepped(o, k)
+                stepped(reference, k)
+            same(ours, theirs)
