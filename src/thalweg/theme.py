@@ -50,10 +50,13 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def theme() -> Iterator[None]:
-    """Matplotlib in thalweg's style, for the figures made inside."""
+    """Matplotlib in thalweg's style and no other, for the figures made inside: a reader's own
+    settings (TeX, say) cannot spoil them."""
     import matplotlib
 
-    style: Any = STYLE  # matplotlib's types name each key
+    # The backend is not touched: it would be loaded.
+    own = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
+    style: Any = {**own, **STYLE}  # matplotlib's types name each key
     with matplotlib.rc_context(style):
         yield
 
@@ -133,7 +136,7 @@ def plain_log(axis: Any) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
     def name(x: float, _: Any) -> str:
-        if x <= 0:  # below what a float can hold
+        if not 0 < x < math.inf:  # below or above what a float can hold
             return ""
         power = round(math.log10(x))
         return f"{x:g}" if -4 <= power <= 4 else f"$10^{{{power}}}$"

@@ -70,7 +70,7 @@ def test_a_traceback_shows_the_line_that_ran(write):
 
 
 MEDDLERS = """
-import os, sys, threading, torch
+import builtins, json, os, sys, threading, torch
 from thalweg.optim import SGD
 
 class Dtype(SGD):
@@ -95,6 +95,20 @@ class Prints(SGD):
         print('"garbage"', flush=True)
         return super().step(closure)
 
+class Silent(SGD):
+    def step(self, closure=None):
+        builtins.print = json.dumps = json.loads = lambda *args, **options: None
+        return super().step(closure)
+
+class Bytes(SGD):
+    def step(self, closure=None):
+        for pipe in range(3, 20):
+            try:
+                os.write(pipe, b'\\xff\\n')
+            except OSError:
+                pass
+        return super().step(closure)
+
 class Asks(SGD):
     def step(self, closure=None):
         assert sys.stdin.read() == ""
@@ -114,7 +128,7 @@ class Dies(SGD):
 def test_what_a_contender_does_to_its_process_changes_nobody_elses_numbers(write, monkeypatch):
     monkeypatch.delenv("PYTHONWARNINGS", raising=False)
     file = write(MEDDLERS)
-    names = ["Dtype", "Backward", "Fork", "Prints", "Asks", "Exits", "Dies"]
+    names = ["Dtype", "Backward", "Fork", "Prints", "Silent", "Bytes", "Asks", "Exits", "Dies"]
     small = {"seeds": 1, "rates": 1, "epochs": 2}
     p = plan("least-squares", ["sgd", *(f"{file}:{n}" for n in names), "momentum"], **small)
     found = dict(run(p.trials(), 1, p.sources))
@@ -127,10 +141,12 @@ def test_what_a_contender_does_to_its_process_changes_nobody_elses_numbers(write
     sgd, momentum = (t for t in found if not t.guest)
     assert same(of["sgd"], sgd)
     assert same(of["momentum"], momentum)
-    for harmless in ("Fork", "Prints"):
+    for harmless in ("Fork", "Prints", "Silent"):
         assert replace(of[harmless], seconds=0.0) == replace(
             train(replace(sgd, rate=0.001)), seconds=0.0
         )
+    no_answer = "its process gave no answer but a line of its own, 2 times"
+    assert of["Bytes"].error == no_answer
     assert of["Asks"].error.startswith("BdbQuit")
     assert of["Exits"].error.startswith("SystemExit (")
     assert of["Dies"].error == "its process ended with code 0, 2 times"
@@ -238,6 +254,58 @@ def test_what_a_file_does_when_it_is_read_reaches_nobody_else(write):
 def test_a_file_that_ends_its_process_is_refused_in_one_line(write):
     file = write("import os\nos._exit(0)")
     with pytest.raises(ValueError, match=r"own.py cannot be run: its process ended with code 0"):
+        plan("digits", f"{file}:Own")
+
+
+LEAVES_BEHIND = """
+import random
+import numpy
+import torch
+from thalweg.optim import SGD
+
+class Dtype(SGD):
+    def step(self, closure=None):
+        loss = super().step(closure)
+        torch.set_default_dtype(torch.float64)
+        return loss
+
+class Noisy(SGD):
+    def step(self, closure=None):
+        loss = super().step(closure)
+        with torch.no_grad():
+            for p in self.param_groups[0]["params"]:
+                p += 1e-3 * (random.random() + numpy.random.rand() + torch.rand(()))
+        return loss
+
+class Counts(SGD):
+    def step(self, closure=None):
+        SGD.steps = getattr(SGD, "steps", 0) + 1
+        self.param_groups[0]["lr"] /= SGD.steps
+        return super().step(closure)
+
+torch.set_default_dtype(torch.float64)
+"""
+
+
+@pytest.mark.parametrize("name", ["Dtype", "Noisy", "Counts"])
+def test_the_same_numbers_whatever_ran_before(write, name):
+    p = plan("digits", f"{write(LEAVES_BEHIND)}:{name}", seeds=2, rates=1, epochs=1)
+
+    def ran(trials):
+        return {t: replace(o, seconds=0.0) for t, o in run(trials, 1, p.sources)}
+
+    one, two = p.trials()
+    found = ran([one, two])
+    assert not any(o.error for o in found.values())
+    assert found[one] != found[two]
+    assert ran([two]) == {two: found[two]}
+
+
+def test_a_file_that_finds_the_pipe_is_refused_in_one_line(write):
+    file = write("import os\nfor pipe in range(3, 9):\n try: os.write(pipe, b'\\xff\\n')\n"
+                 " except OSError: pass")  # fmt: skip
+    said = r"own.py cannot be run: its process gave no answer but a line of its own"
+    with pytest.raises(ValueError, match=said):
         plan("digits", f"{file}:Own")
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from thalweg.lab.contender import pace
 from thalweg.lab.own import own
-from thalweg.lab.pipes import PYTHON, answer, first, listen, taken
+from thalweg.lab.pipes import PIPES, PYTHON, answer, first, listen, taken
 from thalweg.lab.source import Source
 
 COMMAND = (*PYTHON, "from thalweg.lab.look import serve; serve()")
@@ -31,9 +31,7 @@ def look(source: Source, optimizers: Sequence[str], schedules: Sequence[str]) ->
     """What is found under these names of one file, optimizers first."""
     process = subprocess.Popen(
         COMMAND,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        **PIPES,
         start_new_session=True,  # Ctrl-C is this process's to handle
     )
     assert process.stdin is not None

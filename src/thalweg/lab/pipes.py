@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -19,11 +20,20 @@ from thalweg.terminal import Tolerant
 
 # -P: what lies in the current folder is not such a process's to import.
 PYTHON = (sys.executable, "-P", "-c")
+# Between the two everything is JSON in ASCII. A file may find the pipe nevertheless, and write what
+# is no text at all: that is no answer, and no reason for the one who reads to fail.
+PIPES: Any = {
+    "stdin": subprocess.PIPE,
+    "stdout": subprocess.PIPE,
+    "encoding": "utf-8",
+    "errors": "replace",
+}
 
 
 def taken() -> tuple[TextIO, TextIO]:
     """Copies of the pipes: where questions come from, and where answers go."""
-    questions, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    questions = os.fdopen(os.dup(0), encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)  # what asks for input finds its end, instead of waiting or taking a trial
     os.dup2(2, 1)  # whatever a library prints must not look like an answer
@@ -46,15 +56,19 @@ def listen(questions: TextIO, hear: Callable[[Any], None]) -> None:
     threading.Thread(target=_listen, args=(questions, hear), daemon=True).start()
 
 
-def answer(answers: TextIO, what: Any) -> None:
+def answer(answers: TextIO, what: Any, dumps: Callable[[Any], str] = json.dumps) -> None:
+    """Say it. A file may have replaced ``print`` or ``json.dumps``: neither is looked up."""
     with suppress(BrokenPipeError):  # nobody listens: the input has ended, too
-        print(json.dumps(what), file=answers, flush=True)
+        answers.write(dumps(what) + "\n")
+        answers.flush()
 
 
-def _listen(questions: TextIO, hear: Callable[[Any], None]) -> None:
+def _listen(
+    questions: TextIO, hear: Callable[[Any], None], loads: Callable[[str], Any] = json.loads
+) -> None:
     try:
         for line in questions:
-            hear(json.loads(line))
+            hear(loads(line))
     finally:
         if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
             os.killpg(os.getpid(), signal.SIGKILL)  # with all that the contender has started

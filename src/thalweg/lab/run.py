@@ -4,8 +4,9 @@ A worker is a Python process of its own that reads trials from a pipe (:mod:`tha
 When its parent dies, however suddenly, the pipe ends and so does the worker: nothing is left behind
 and nothing needs cleaning up. When a worker dies, its trial goes to a new one.
 
-thalweg's own contenders share processes. One whose code comes from a file has processes to itself,
-and its trials are run in one go, so that these need to be started only once.
+thalweg's own contenders share processes. A trial whose code comes from a file has a process to
+itself: what the file leaves behind there (another default dtype, drawn random numbers, a counter)
+must reach no other trial, or outcomes would depend on the order in which they were run.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from thalweg.lab.pipes import PYTHON
+from thalweg.lab.pipes import PIPES, PYTHON
 from thalweg.lab.plan import Trial
 from thalweg.lab.source import Sources, parts
 from thalweg.lab.trial import Outcome
@@ -144,6 +145,7 @@ class _Worker:
         while trial is not None and not self.ended:
             guest: str = trial.guest
             line: str | None = None
+            served = False
             with self._started(trial) as process:
                 ready = _line(process) is not None
                 while ready and trial is not None and trial.guest == guest:
@@ -152,8 +154,12 @@ class _Worker:
                     if outcome is None:
                         break
                     self.arriving.put((trial, outcome))
-                    trial, attempts = self.waiting.next(trial), 0
-            if trial is None or trial.guest != guest or self.ended:
+                    trial, attempts, served = self.waiting.next(trial), 0, True
+                    if guest:
+                        break
+            if ready:
+                failed_starts = 0
+            if trial is None or trial.guest != guest or (guest and served) or self.ended:
                 continue
             how = "its process gave no answer but a line of its own" if line else _end_of(process)
             if not ready:
@@ -162,7 +168,7 @@ class _Worker:
                     self.waiting.back(trial)  # somebody else may have more luck
                     return f"no worker could be started: {how}"
                 continue
-            failed_starts, attempts = 0, attempts + 1
+            attempts += 1
             if attempts == ATTEMPTS:
                 self.arriving.put((trial, Outcome(error=f"{how}, {ATTEMPTS} times")))
                 trial, attempts = self.waiting.next(trial), 0
@@ -176,9 +182,7 @@ class _Worker:
             # A session of its own: Ctrl-C is the parent's to handle.
             self.process = process = subprocess.Popen(
                 COMMAND,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
+                **PIPES,
                 env={**os.environ, **THREADS},
                 start_new_session=True,
             )

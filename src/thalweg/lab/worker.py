@@ -1,8 +1,9 @@
 """A worker: a process that trains, one trial after the other.
 
 What a contender's code does to its process (another default dtype, a patched method of torch's, a
-thread that goes on) must not reach another contender's numbers: :mod:`thalweg.lab.run` gives each
-contender from a file processes of its own. Nor can it reach the pipes (:mod:`thalweg.lab.pipes`).
+thread that goes on) must not reach another trial's numbers: :mod:`thalweg.lab.run` gives each trial
+of a contender from a file a process of its own. Nor can it reach the pipes
+(:mod:`thalweg.lab.pipes`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import base64
 import os
 import queue
+import random
 
+import numpy
 import torch
 
 from thalweg.lab.pipes import answer, first, listen, taken
@@ -32,10 +35,13 @@ def serve() -> None:
     answer(answers, "ready")
     while True:
         trial = trials.get()
+        key = trial.key  # now: whatever it is made with is as it should be
+        for seed in (random.seed, numpy.random.seed, torch.manual_seed):
+            seed(trial.seed)  # an optimizer that draws is decided by its seed like any other
         try:
             outcome = train(trial, sources)
         except BaseException as e:  # sys.exit() as well: told to the user as the trial's outcome
             outcome = Outcome(error=described(e, list(sources)))
         if os.getpid() != process:  # a copy that the contender made of it: one answer is enough
             os._exit(0)
-        answer(answers, [trial.key, vars(outcome)])
+        answer(answers, [key, vars(outcome)])

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Curve = Literal["train", "validation"]
 LABEL = 20  # letters in a line of a label at a line's end
+# What is drawn: a logarithmic axis goes some way beyond, and its ends must be numbers, too.
+SMALLEST, LARGEST = 1e-200, 1e200
 DECADES = 1e6  # of a logarithmic axis of scores, from the best one up
 
 
@@ -48,10 +50,11 @@ def loss(verdict: Verdict, curve: Curve) -> Figure:
         ends = []
         starts = [getattr(o, f"{curve}_curve")[:1] for s in verdict.standings for o in s.outcomes]
         # What diverges leaves the picture at the top, instead of making the others flat.
-        top = 10 * max([x for start in starts for x in start], default=1.0)
+        top = min(10 * max([x for start in starts for x in start], default=1.0), LARGEST)
         for rank, s in reversed(list(enumerate(verdict.standings))):
             middle, low, high = _bands([getattr(o, f"{curve}_curve") for o in s.outcomes])
-            if not middle:
+            shown = [epoch for epoch, x in enumerate(middle) if x > 0]
+            if not shown:
                 continue
             middle, low, high = ([min(v, 2 * top) for v in b] for b in (middle, low, high))
             x, c = range(len(middle)), colour[s.algorithm.name]
@@ -59,7 +62,8 @@ def loss(verdict: Verdict, curve: Curve) -> Figure:
             axes.fill_between(x, low, high, color=c, alpha=0.15, linewidth=0, zorder=over)
             axes.plot(x, middle, color=c, zorder=over + 0.5)
             if c != GREY:
-                ends.append((x[-1], min(middle[-1], top), names[s.algorithm.name], c))
+                last = shown[-1]
+                ends.append((last, min(middle[last], top), names[s.algorithm.name], c))
         axes.set_yscale("log")
         plain_log(axes.yaxis)
         if axes.get_ylim()[1] > top:
@@ -112,15 +116,13 @@ def differences(verdict: Verdict) -> Figure:
         n = len(verdict.differences)
         figure, axes = canvas(5.2, 0.9 + 0.42 * n)
         colour = colours([s.algorithm for s in verdict.standings])
-        finite = [
-            x for d in verdict.differences for x in (d.mean, d.low, d.high) if math.isfinite(x)
-        ]
+        finite = [x for d in verdict.differences for x in (d.mean, d.low, d.high) if _drawn(x)]
         reach = 1.1 * max([abs(x) for x in finite], default=1.0) or 1.0
         left, right = 1.1 * min([0.0, *finite]), 1.1 * max([0.0, *finite])
         axes.axvline(0, color=INK, linewidth=1)
         for row, d in enumerate(verdict.differences):
             c = colour[d.algorithm.name]
-            if not math.isfinite(d.mean):
+            if not _drawn(d.mean):
                 axes.text(right, row, "diverged ", color=FAINT, ha="right", va="center")
                 continue
             low, high = max(d.low, -reach), min(d.high, reach)
@@ -158,9 +160,9 @@ def _rate(axes: Axes, verdict: Verdict, standing: Standing) -> None:
     rates_, means = _means(standing, p)
     axes.plot(rates_, means, color=c, zorder=4)
     for r, seeds in standing.scores.items():
-        scores = [x for x in seeds if math.isfinite(x)]
+        scores = [x for x in seeds if _drawn(x)]
         axes.plot([r] * len(scores), scores, ".", color=c, markersize=4, alpha=0.6, zorder=3)
-    if not math.isfinite(standing.validation):
+    if not _drawn(standing.validation):
         axes.text(0.5, 0.5, "diverged", transform=axes.transAxes, color=FAINT, ha="center")
         return
     axes.plot(
@@ -173,8 +175,12 @@ def _rate(axes: Axes, verdict: Verdict, standing: Standing) -> None:
 
 def _means(s: Standing, p: Problem) -> tuple[list[float], list[float]]:
     pairs = [(r, mean_of(x)) for r, x in sorted(s.scores.items())]
-    pairs = [(r, m) for r, m in pairs if math.isfinite(m)]
+    pairs = [(r, m) for r, m in pairs if _drawn(m)]
     return [r for r, _ in pairs], [m for _, m in pairs]
+
+
+def _drawn(x: float) -> bool:
+    return abs(x) <= LARGEST
 
 
 def _score_scale(axes: Axes, verdict: Verdict) -> None:
@@ -183,7 +189,7 @@ def _score_scale(axes: Axes, verdict: Verdict) -> None:
 
     p = verdict.plan.problem
     found = [x for s in verdict.standings for xs in s.scores.values() for x in xs]
-    found = [x for x in found if math.isfinite(x)] or [0.0, 1.0]
+    found = [x for x in found if _drawn(x)] or [0.0, 1.0]
     if p.unit == "%":
         import numpy as np
 
@@ -196,7 +202,7 @@ def _score_scale(axes: Axes, verdict: Verdict) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.set_ylim(0, min(100.3, max(found) + 0.6))
-    elif min(found) > 0:
+    elif min(found) >= SMALLEST:
         axes.set_yscale("log")
         # What diverged without overflowing would leave no room for the others.
         low, high = min(found), min(max(found), DECADES * min(found))
@@ -212,11 +218,15 @@ def _score_name(p: Problem, split: str, unit: str | None = None) -> str:
 def _bands(
     curves: Sequence[Sequence[float]],
 ) -> tuple[list[float], list[float], list[float]]:
-    """Median, least and greatest over seeds, as far as all of them got."""
-    points = [[x for x in xs if x > 0] for xs in zip(*curves, strict=False)]
-    points = [xs for xs in points if xs]
+    """Median, least and greatest over seeds, as far as all of them got; NaN, a gap, for what a
+    logarithmic axis does not have."""
+    points = list(zip(*curves, strict=False))
     return (
-        [statistics.median(x) for x in points],
-        [min(x) for x in points],
-        [max(x) for x in points],
+        [_positive(statistics.median(x)) for x in points],
+        [_positive(min([y for y in x if y >= SMALLEST], default=0.0)) for x in points],
+        [_positive(max(x)) for x in points],
     )
+
+
+def _positive(x: float) -> float:
+    return x if x >= SMALLEST else math.nan
