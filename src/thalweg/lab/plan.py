@@ -19,7 +19,7 @@ from thalweg.problems import PROBLEMS, Problem
 
 RATIO = 10**0.5  # between neighbouring rates: half a decade
 MOST_RATES = 99  # 49 decades; some way beyond, rates leave what a float can hold
-FORMAT = 1  # raised whenever a trial of the same name would give other numbers
+FORMAT = 2  # raised whenever a trial of the same name would give other numbers
 
 
 @dataclass(frozen=True)
