@@ -359,3 +359,21 @@ def test_few_tries_are_all_that_is_made_and_the_global_generator_is_left_alone()
     assert convexity("x^2 - y^2", seed=3) == convexity("x^2 - y^2", seed=3)
     assert convexity("x^2 - y^2", seed=3) != convexity("x^2 - y^2", seed=4)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_sum_of_what_is_affine_only_on_the_box_is_both():
+    box = ((1.0, 2.0),)
+    assert convexity("x + abs(x)", box).holds is True
+    assert concavity("(2 + abs(x))^(-1)", box).holds is not True
+    assert convexity("(2 + abs(x))^(-1)", box).holds is True
+
+
+def test_below_the_smallest_normal_number_the_bound_is_not_zero():
+    found = concavity("(1e-160*x^4)^2", ((0.9, 1.1),), tries=200)
+    if found.holds is False and isinstance(found.witness, Chord):
+        w = found.witness
+        with mpmath.workdps(50):
+            a, b, t = mpmath.mpf(w.x1[0]), mpmath.mpf(w.x2[0]), mpmath.mpf(w.t)
+            ends = t * a**8 + (1 - t) * b**8
+            excess = (ends - (t * a + (1 - t) * b) ** 8) * mpmath.mpf("1e-320")
+            assert abs(excess - w.excess) <= w.bound

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from thalweg.analysis import critical_point, mixed_derivatives
+from thalweg.analysis import (
+    basins,
+    convexity,
+    critical_point,
+    mixed_derivatives,
+    unimodality,
+)
 from thalweg.problems.landscapes import LANDSCAPES
 
 
@@ -287,7 +293,7 @@ def test_print():
         "  eigenvalues  0, 0\n"
         "  directions   0 along (1, 0); 0 along (0, 1)\n"
         "  Hessian      [0 -1; 1 0], not symmetric\n"
-        "  because      the second derivatives exist, but are not continuous here and prove nothing"
+        "  because      second derivatives do not agree with gradients around and prove nothing"
     )
     many = repr(critical_point(lambda v: (v**2).sum(), torch.zeros(10, dtype=torch.float64)))
     assert "2, 2, 2, 2, 2, 2, … (10 in all), each within" in many
@@ -332,3 +338,43 @@ def test_what_is_printed_is_what_the_gradient_was_compared_with():
     assert cusp.verdict == "not differentiable"
     assert math.isnan(cusp.tolerance)
     assert "critical up to" not in repr(cusp)
+
+
+HIDING = {
+    "detach": lambda x: 3 * (x.detach() ** 2).sum() - (x * x).sum(),
+    "half detached": lambda x: (x.detach() * x).sum(),
+    "data": lambda x: x.data.pow(2).sum() + 0 * x.sum(),
+    "straight through": lambda x: ((x.round() - x).detach() + x).pow(2).sum(),
+}
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_what_autograd_does_not_see_is_refused(name):
+    for ask in (
+        lambda f: critical_point(f, [0.0, 0.0]),
+        lambda f: mixed_derivatives(f, [0.3, 0.1]),
+        lambda f: unimodality(f, [(-2.0, 3.0)] * 2, starts=4),
+        lambda f: basins(f, [(-2.0, 3.0)] * 2, 3),
+    ):
+        with pytest.raises(TypeError, match="as its gradients by autograd say"):
+            ask(HIDING[name])
+    if name != "straight through":
+        assert convexity(HIDING[name], [(-2.0, 3.0)] * 2, tries=100).holds is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("f", [torch.floor, torch.sign, lambda x: (x > 0) + 0 * x])
+def test_a_jump_is_not_differentiable(f, dtype):
+    here = critical_point(lambda x: f(x).sum(), torch.zeros(2, dtype=dtype))
+    assert here.verdict == "not differentiable"
+    assert critical_point(lambda x: f(x).sum(), torch.full((2,), 0.5)).verdict == "degenerate"
+
+
+def test_a_slope_without_curvature_is_not_critical_however_small():
+    for text in ("1e-10*x", "1e-300*x + 1e-300*y", "1e-12*x + y^2"):
+        here = critical_point(text, [0.0, 0.0][: 1 + ("y" in text)])
+        assert here.verdict == "not critical", here
+
+
+def test_below_the_smallest_normal_number_rounding_is_no_kink():
+    assert critical_point(lambda x: 1e-315 * (x * x).sum(), [0.5, -1.0]).verdict == "not critical"

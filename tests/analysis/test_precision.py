@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from thalweg.analysis import concavity, convexity, critical_point, mixed_derivatives, stability
+from thalweg.analysis import (
+    concavity,
+    convexity,
+    critical_point,
+    mixed_derivatives,
+    stability,
+    unimodality,
+)
 from thalweg.analysis.batched import values
 from thalweg.analysis.precision import coarsest
 
@@ -137,3 +144,23 @@ def test_a_module_in_float32():
         model[2].weight.abs_()  # a positive sum of convex functions
     assert convexity(lambda x: model(x.float()), BOX).holds is None
     assert concavity(lambda x: model(x.float()), BOX).holds is False
+
+
+def test_points_that_are_few_bits_apart_do_not_make_a_function_coarse():
+    def f(x):
+        return ((x - 1e15) ** 2).sum()
+
+    found = unimodality(f, [(1e15 - 2, 1e15 + 3)] * 2, starts=5)
+    assert len(found.minima) <= 1
+
+
+def test_what_holds_no_number_is_refused_by_name():
+    for f, why in (
+        (lambda x: x.sum().to("meta"), "device meta"),
+        (lambda x: x.sum().to(torch.float8_e4m3fn), "floating dtype"),
+        (lambda x: x.to(torch.float8_e4m3fn).double().sum(), "16 bits"),
+    ):
+        with pytest.raises(TypeError, match=why):
+            convexity(f, [(-1.0, 1.0)])
+        with pytest.raises(TypeError, match=why):
+            critical_point(f, [0.0])

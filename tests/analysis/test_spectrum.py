@@ -321,3 +321,21 @@ def test_losses_that_are_no_floating_numbers(loss):
     w = torch.ones(3, requires_grad=True)
     with pytest.raises(TypeError, match="loss must be a real number of a floating dtype"):
         extreme_eigenvalues(lambda: loss(w), [w])
+
+
+@pytest.mark.parametrize("scale", [1e-290, 1e-200, 1e200, 1e290])
+def test_bounds_hold_at_any_scale(scale):
+    p = torch.zeros(10, dtype=torch.float64, requires_grad=True)
+    true = torch.linspace(-1, 2, 10, dtype=torch.float64)
+    found = extreme_eigenvalues(lambda: scale * (true * p * p).sum() / 2, [p])
+    assert found.converged
+    for value, bound, exact in zip(found.values, found.bounds, (-1.0, 2.0), strict=True):
+        assert abs(value - exact * scale) <= bound <= 1e-2 * scale
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_start_in_few_dimensions_is_found_in_16_bits(seed):
+    p = torch.randn(2, dtype=torch.float64, requires_grad=True)
+    found = extreme_eigenvalues(lambda: (p.bfloat16() ** 2).sum(), [p], seed=seed)
+    for value, bound in zip(found.values, found.bounds, strict=True):
+        assert abs(value - 2) <= bound

@@ -301,3 +301,26 @@ def test_that_a_point_is_not_critical_is_said():
 
 def test_a_formula_will_do():
     assert stability("x^2 + 50*y^2", [0.0, 0.0]) == Stability(2.0, 100.0)
+
+
+def test_an_eigenvalue_that_is_rounding_is_zero():
+    for text in ("(x+y+z)^2/3", "(x-3*y+0.1*z)^2+(0.3*x+0.7*y)^2", "x^2+y^4"):
+        s = stability(text, [0.0, 1e-6, 0.0][: 2 + ("z" in text)])
+        assert s.smallest == 0, text
+        assert s.condition == math.inf
+        assert "no best rate" in str(s)
+
+
+def test_the_best_rates_of_any_condition_are_numbers():
+    s = Stability(1e-320, 1.0)
+    assert (s.gradient_descent.rate, s.heavy_ball.momentum, s.nesterov.momentum) == (1, 1, 1)
+    assert Stability(1.7e308, 1.7e308).gradient_descent.lr == pytest.approx(1 / 1.7e308)
+
+
+def test_contraction_is_exact_where_nothing_moves_and_where_it_is_huge():
+    for momentum in (0.0, 0.3, 0.9998933037315495, 1.0):
+        for nesterov in (False, True):
+            assert contraction(1e6, momentum, 0.0, nesterov=nesterov) == 1, (momentum, nesterov)
+    assert contraction(1.0, 0.5, 1e300) == pytest.approx(1e300)
+    best = Stability(0.3, 70.0).heavy_ball
+    assert contraction(best.lr, best.momentum, 0.3) == pytest.approx(best.rate, rel=1e-7)

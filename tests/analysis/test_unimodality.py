@@ -246,3 +246,35 @@ def test_bad_arguments_are_named():
     for search in (unimodality, basins):
         with pytest.raises(TypeError, match="f must be a landscape, a formula or a function"):
             search(3, ((0, 1), (0, 1)))
+
+
+KINKED = {
+    "a steep kink": lambda x: 10 * x[0].abs() + x[1].abs(),
+    "a steep kink, turned": lambda x: 1e3 * (x[0] + 0.7 * x[1]).abs() + (x[1] - 0.3 * x[0]).abs(),
+    "a kink and a bowl": lambda x: 1e3 * x[0].abs() + x[1] ** 2,
+    "the largest of three": lambda x: torch.stack(
+        [x[0] + 2 * x[1], -x[0], x[0] / 2 - 3 * x[1]]
+    ).max(),
+    "roots": lambda x: x.abs().sqrt().sum(),
+}
+
+
+@pytest.mark.parametrize("name", KINKED)
+def test_a_point_on_a_kink_that_leads_down_is_no_minimum(name):
+    found = unimodality(KINKED[name], ((-2.0, 3.0),) * 2, starts=12)
+    assert found.unimodal is None
+    assert all(max(map(abs, m.x)) < 1e-3 for m in found.minima), found
+
+
+@pytest.mark.parametrize("scale", [1e-315, 1e-200, 1e155, 1e300])
+def test_a_minimum_does_not_depend_on_the_scale(scale):
+    (m,) = unimodality(lambda x: scale * (x * x).sum(), ((-2.0, 3.0),) * 2, starts=8).minima
+    assert m.kind == "minimum"
+    assert max(map(abs, m.x)) < 1e-8
+
+
+def test_flat_ends_that_cannot_be_linked_are_not_several_minima():
+    found = unimodality(lambda x: x[0] ** 2, ((-2.0, 3.0),) * 5, starts=50)
+    assert len(found.minima) > 1
+    assert found.unimodal is None
+    assert "1 to " in found.verdict

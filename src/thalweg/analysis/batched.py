@@ -158,8 +158,10 @@ def hessians(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         )
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_()
-        slopes = _derivative(f(x), x, again=True).unbind(-1)
-        h = torch.stack([_derivative(s, x, again=True).detach() for s in slopes], -2)
+        slope = _derivative(f(x), x, again=True)
+        # Not unbind: its backward makes a zero for every other entry, d of them a row.
+        rows = [_derivative(slope[:, i], x, again=True).detach() for i in range(x.shape[1])]
+        h = torch.stack(rows, -2)
     return (h + h.mT) / 2
 
 

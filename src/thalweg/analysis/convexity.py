@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from thalweg.analysis import batched
+from thalweg.analysis import batched, hidden
 from thalweg.analysis.batched import Box
 from thalweg.analysis.curvature_rules import prove
 from thalweg.analysis.derivatives import Function
@@ -104,7 +104,9 @@ def convexity(
         x, v = bends(g, box, points, generator)
         with torch.no_grad():  # derivatives may be finite where values are not: log(-1)
             batched.need_finite(x, g(x))
-        witness = broken(g, *along(x, v, box), coarsest) or bent(g, x, v, box, coarsest)
+        witness = broken(g, *along(x, v, box), coarsest)
+        if witness is None and not hidden.on_box(f, box, coarsest):
+            witness = bent(g, x, v, box, coarsest)
     if concave and isinstance(witness, Curvature):
         witness = Curvature(witness.x, witness.direction, -witness.value, witness.bound)
     return Convexity(kind, box, tries, witness, "")

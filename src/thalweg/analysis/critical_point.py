@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from thalweg.analysis import hidden
 from thalweg.analysis.batched import resolution
 from thalweg.analysis.derivatives import (
     Function,
@@ -130,7 +131,8 @@ def critical_point(f: Function | str, x: Any, tolerance: float | None = None) ->
     Raises:
         ValueError: x is no finite point [d], or of more than 5000 dimensions; f is not finite
             there.
-        TypeError: f is no function, or not made of torch operations, or computes in 16 bits.
+        TypeError: f is no function, or not made of torch operations, hides its argument from
+            autograd, or computes in 16 bits.
 
     It takes ``8 d + 150`` gradients and a Hessian: for up to some hundred dimensions. For more, see
     :func:`thalweg.analysis.extreme_eigenvalues`.
@@ -144,6 +146,7 @@ def critical_point(f: Function | str, x: Any, tolerance: float | None = None) ->
     if not value.isfinite():
         raise ValueError(f"f must be finite at x, where it is {float(value)}")
     eps = resolution(f, x)
+    hidden.refuse(hidden.around(f, x, eps))
     seen = Surroundings(f, x, g, eps)
     h = hessian(f, x)
     missing = seen.missing(h)
@@ -167,8 +170,10 @@ def critical_point(f: Function | str, x: Any, tolerance: float | None = None) ->
     size, asymmetry = norm(h), norm(h - h.T)
     symmetric = asymmetry <= eps**0.5 * size + off
     rounding = 4 * len(x) * eps * size + asymmetry + off + seen.change * eps * norm(x)
-    reached = values.abs() > rounding
-    distance = 2 * norm((vectors.T @ g)[reached] / values[reached]) if reached.any() else 0.0
+    slopes = vectors.T @ g
+    # Along what is flat, too, if there is a slope beyond rounding: zero is far away, if anywhere.
+    reached = (values.abs() > rounding) | (slopes.abs() > seen.noise)
+    distance = 2 * norm(slopes[reached] / values[reached]) if reached.any() else 0.0
     verdict: Verdict
     default = 1e-9 if eps < 1e-10 else eps**0.5
     allowed = max((tolerance or default) * (1 + size * norm(x)), seen.noise)
@@ -180,7 +185,7 @@ def critical_point(f: Function | str, x: Any, tolerance: float | None = None) ->
         reason = f"the gradient is small, but zero only about {distance / 2:.2g} away, if at all"
     elif not seen.linear(h):
         verdict, bound = "degenerate", math.inf
-        reason = "the second derivatives exist, but are not continuous here and prove nothing"
+        reason = "second derivatives do not agree with gradients around and prove nothing"
     else:
         bound = rounding + (seen.change + 6 * drift) * distance
         verdict, reason = _judge(values, bound)

@@ -202,6 +202,8 @@ def _sum(terms: Sequence[Facts]) -> Facts:
     convex, concave = (all(getattr(p, way) for p in parts) for way in ("convex", "concave"))
     whys = [f"[{p.why}]" for p in parts if not p.affine]
     facts = Facts(ends, convex, concave)
+    if not whys:  # such as x + abs(x) where x is positive
+        return facts
     why = f"a sum of {facts.way} terms: {' + '.join(whys)}" if len(whys) > 1 else whys[0][1:-1]
     return replace(facts, why=why)
 

@@ -106,8 +106,10 @@ def value(f: Function, x: Tensor) -> Tensor:
         raise TypeError(f"f must give a tensor computed from its argument by torch, not {found!r}")
     if found.numel() != 1:
         raise ValueError(f"f must give one number at a point, not shape {tuple(found.shape)}")
-    if not found.is_floating_point():
+    if not found.is_floating_point() or found.itemsize < 2:
         raise TypeError(f"f must give a real number of a floating dtype, not {found.dtype}")
+    if found.is_meta:
+        raise TypeError("f must give a number, not a tensor on the device meta, which holds none")
     return found.reshape(())
 
 

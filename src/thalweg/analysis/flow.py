@@ -14,12 +14,15 @@ Rosenbrock-Euler method, of second order (Hochbruck & Ostermann 2010, Acta Numer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 
 from thalweg.analysis import batched
@@ -37,6 +40,8 @@ LAST = 64  # last places, of a function that computes in float32, that take the 
 FINE = 1e-10  # precision of a function that computes in float64, at most
 UNSURE = 1e-5  # how far rounding may move a minimum that is one, in units of the box
 ASIDE = 1e-3  # how far around a doubtful point to look for a way down, in units of the box
+BESIDE = 1e-5  # how far around a kink to look for gradients that add up to zero, likewise
+ZERO = 1e-9  # what they add up to, relative to the largest, where it is zero
 
 
 class Rest(IntEnum):
@@ -45,7 +50,7 @@ class Rest(IntEnum):
     MOVING = 0  # not yet, or not within the steps
     MINIMUM = 1
     FLAT = 2  # no gradient and nothing lower around, but a direction without curvature
-    CUSP = 3  # nothing lower around, but a kink
+    CUSP = 3  # nothing lower around, but a kink, where gradients from around add up to zero
     LEFT = 4  # further outside the box than the box is wide, or where f is not finite
     STUCK = 5  # its steps have become too small, as in too narrow a bend
 
@@ -64,7 +69,8 @@ class Ends:
 def flow(f: Callable[[Tensor], Tensor], x0: Tensor, box: Box, eps: float) -> Ends:
     """Follow the flow of a function made by ``batched.values``, which computes with a relative
     precision of eps, from starts [n, d] in the box."""
-    flows = _Flows(f, x0.double(), box, eps)
+    unit = _unit(f, x0.double())
+    flows = _Flows(lambda x: f(x) * unit, x0.double(), box, eps)
     for _ in range(MOST):
         rows = (flows.rest == Rest.MOVING).nonzero()[:, 0]
         if not len(rows):
@@ -72,7 +78,16 @@ def flow(f: Callable[[Tensor], Tensor], x0: Tensor, box: Box, eps: float) -> End
         model = flows.model(rows)
         going = ~flows.arrive(rows, model)
         flows.step(rows[going], _Model(*(part[going] for part in model)))
-    return Ends(flows.x, f(flows.x).detach(), flows.rest, flows.scale, eps > FINE)
+    return Ends(flows.x, f(flows.x).detach(), flows.rest, flows.scale / unit, eps > FINE)
+
+
+def _unit(f: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    """What to multiply f by, so that squares of slopes are numbers: 1 unless they are extreme."""
+    slopes = batched.gradients(f, x)[1].abs().amax(1)
+    slopes = slopes[slopes.isfinite() & (slopes > 0)]
+    if not len(slopes) or 1e-100 < (most := float(slopes.median())) < 1e100:
+        return 1.0
+    return 2.0 ** max(-1000, min(1000, -math.frexp(most)[1]))
 
 
 class _Model(NamedTuple):
@@ -170,6 +185,38 @@ class _Flows:
         kind = torch.where(still, int(Rest.FLAT), kind)
         kind = torch.where(values.isfinite().all(0), kind, int(Rest.LEFT))
         self.rest[rows[~lower]] = kind[~lower]
+        self.follow(rows[cusp & (self.rest[rows] == int(Rest.CUSP))], away)
+
+    def follow(self, rows: Tensor, away: Tensor) -> None:
+        """From kinks that are no minima, go down along them if that can be seen.
+
+        The shortest vector among the weighted means of the gradients around is the slope along the
+        kink, and zero only at a minimum (Burke, Lewis & Overton 2005, SIAM J. Optim. 15).
+        """
+        if not len(rows):
+            return
+        r = max(BESIDE, 100 * self.eps)
+        ways = torch.cat([away, -away]) * r
+        around = (self.x[rows] + ways).flatten(0, 1)
+        gradients = batched.gradients(self.f, around)[1].reshape(len(ways), len(rows), -1)
+        sizes = torch.linalg.vector_norm(gradients, dim=-1).amax(0)
+        slopes = torch.stack([_shortest(gradients[:, i]) for i in range(len(rows))])
+        slope = torch.linalg.vector_norm(slopes, dim=1)
+        going = slope > max(ZERO, LAST * self.eps) * sizes
+        rows, slopes = rows[going], slopes[going]
+        self.rest[rows] = int(Rest.STUCK)
+        if not len(rows):
+            return
+        lengths = self.lengths(slopes)[:, None].clamp(min=1e-300)
+        t = torch.logspace(-7, -1, 25, dtype=slopes.dtype)[:, None, None]
+        ahead = self.x[rows] - t * slopes / lengths
+        least, i = self.f(ahead.flatten(0, 1)).detach().reshape(25, -1).nan_to_num(torch.inf).min(0)
+        lower = least < self.value[rows] - self.slack * (self.value[rows].abs() + self.scale)
+        rows, x = rows[lower], ahead[i, torch.arange(len(rows))][lower]
+        self.rest[rows] = int(Rest.MOVING)
+        self.x[rows] = x
+        self.value[rows], self.g[rows] = batched.gradients(self.f, x)
+        self.h[rows] = 0.01 * LONGEST / (self.lengths(self.g[rows]) + 1e-300)
 
     def jump(self, x: Tensor, away: Tensor) -> Tensor:
         ahead, behind = (
@@ -201,3 +248,15 @@ class _Flows:
         self.h[rows] = (self.h[rows] * change.clamp(0.25, 4.0)).clamp(max=1e300)
         beyond = (self.x[on] < self.low - self.width) | (self.x[on] > self.high + self.width)
         self.rest[on[beyond.any(1)]] = int(Rest.LEFT)
+
+
+def _shortest(gradients: Tensor) -> Tensor:
+    """The shortest weighted mean of gradients [m, d]."""
+    size = gradients.abs().max()
+    if not 0 < size < math.inf:
+        return torch.zeros_like(gradients[0])
+    g = (gradients / size).numpy()
+    # min |g'w|² + |sum w - 1|² over w >= 0 is a multiple of the shortest mean.
+    w, _ = nnls(np.vstack([g.T, np.ones(len(g))]), np.append(np.zeros(g.shape[1]), 1.0))
+    total = w.sum()
+    return torch.from_numpy(g.T @ w / total) * size if total > 0 else gradients.mean(0)

@@ -41,7 +41,9 @@ class Hessian:
                 raise ValueError(f"loss must be finite, not {value.item()}")
             if not value.requires_grad:
                 raise ValueError("loss must depend on the parameters by torch operations")
-            self.eps = max([self.eps, *(torch.finfo(d).eps for d in _dtypes(value))])
+            infos = [torch.finfo(d) for d in {self.dtype} | _dtypes(value)]
+            self.eps = max([self.eps, *(i.eps for i in infos)])
+            self.least = max(i.smallest_normal * i.eps for i in infos)  # the step below normals
             gradients = torch.autograd.grad(
                 value.reshape(()), self.parameters, create_graph=True, materialize_grads=True
             )

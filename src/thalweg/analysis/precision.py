@@ -29,7 +29,11 @@ def coarsest(f: Callable[[Tensor], Tensor], x: Tensor) -> torch.dtype:
     watch = _Watch(x)
     with torch.no_grad(), watch:
         values = f(x)
-    return max({x.dtype, values.dtype} | watch.dtypes | _granular(values), key=unit)
+    found = {x.dtype, values.dtype} | watch.dtypes
+    if any(d.itemsize < 2 for d in found):
+        raise TypeError("f must compute in at least 16 bits")
+    # Values of points that are themselves far apart, for their size, tell nothing.
+    return max(found | (_granular(values) - _granular((x - x[0]).flatten())), key=unit)
 
 
 def need_32_bits(dtype: torch.dtype) -> float:
@@ -37,8 +41,8 @@ def need_32_bits(dtype: torch.dtype) -> float:
     second derivatives to speak of."""
     if torch.finfo(dtype).bits < 32:
         raise TypeError(
-            f"f must compute in float32 or float64, not {dtype}, in which second derivatives are "
-            "mostly rounding"
+            f"f must compute in float32 or float64, not {dtype} as its values or operations do, "
+            "in which second derivatives are mostly rounding"
         )
     return float(torch.finfo(dtype).eps)
 

@@ -54,8 +54,9 @@ class _Shaken(TorchDispatchMode):
 
 def _real(x: Any) -> bool:
     # Backward's own zeros have no memory, and tensors that only serve to tell a shape neither.
-    unreal = not isinstance(x, Tensor) or x._is_zerotensor() or x.device.type == "meta"
-    return not unreal and bool(x.is_floating_point())
+    if not isinstance(x, Tensor) or x.layout != torch.strided:
+        return False
+    return not (x._is_zerotensor() or x.is_meta) and bool(x.is_floating_point())
 
 
 def shake(like: Tensor, dtype: torch.dtype, generator: torch.Generator) -> Tensor:

@@ -137,17 +137,18 @@ def extreme_eigenvalues(
             if tails.max() <= tolerance * size / 2:
                 break
     coordinates, _, size = krylov.ends(smallest, largest)
+    rounding = ROUNDING * (h.eps * size + (h.least if size else 0.0))
     found: list[tuple[float, float, list[Tensor]]] = []
     for c in coordinates.T:
         y = krylov.vector(c)
         value, residual = _checked(h, y)
-        found.append((value, residual + ROUNDING * h.eps * size, h.split(y) if vectors else []))
+        found.append((value, residual + rounding, h.split(y) if vectors else []))
     found.sort(key=lambda pair: pair[0])
     bounds = torch.tensor([bound for _, bound, _ in found], dtype=torch.float64)
     return Spectrum(
         torch.tensor([value for value, _, _ in found], dtype=torch.float64),
         bounds,
-        krylov.beyond() + ROUNDING * h.eps * size,
+        krylov.beyond() + rounding,
         tuple(v for _, _, v in found) if vectors else None,
         smallest,
         krylov.count,
@@ -176,7 +177,7 @@ class _Krylov:
         w = self.h(self.basis[self.count])
         if not w.isfinite().all():
             raise ValueError("loss must have finite second derivatives at the parameters")
-        self._append(w, self.t[:, self.count])
+        self._append(w, self.t[:, self.count], self.h.eps)
         self.count += 1
 
     def ends(self, smallest: int, largest: int) -> tuple[Tensor, Tensor, float]:
@@ -207,11 +208,14 @@ class _Krylov:
         return c @ self.basis[: self.count]
 
     def _begin(self) -> None:
-        """A new basis vector in a random direction."""
-        w = torch.randn(self.h.size, generator=self.generator, dtype=torch.float32)
-        self._append(w.to(self.basis), torch.zeros(len(self.t), dtype=torch.float64))
+        """A new basis vector in a random direction, which is exact, whatever H is."""
+        before = self.filled
+        while self.filled == before:
+            w = torch.randn(self.h.size, generator=self.generator, dtype=torch.float32)
+            column = torch.zeros(len(self.t), dtype=torch.float64)
+            self._append(w.to(self.basis), column, torch.finfo(self.basis.dtype).eps)
 
-    def _append(self, w: Tensor, column: Tensor) -> None:
+    def _append(self, w: Tensor, column: Tensor, eps: float) -> None:
         """Take the basis out of w, note by how much, and append what is left, if it is not just
         rounding."""
         before = _length(w)
@@ -221,9 +225,10 @@ class _Krylov:
             w = w - c @ old
             column[: self.filled] += c.double().cpu()
         left = _length(w)
-        if self.filled < len(self.basis) and left > 10 * self.h.eps * before:
+        if self.filled < len(self.basis) and left > 10 * eps * before:
             column[self.filled] = left
-            torch.div(w, left, out=self.basis[self.filled])
+            w = w / w.abs().max()  # its length need not be a number of its dtype
+            torch.div(w, _length(w), out=self.basis[self.filled])
             self.filled += 1
 
 
@@ -235,4 +240,7 @@ def _checked(h: Hessian, y: Tensor) -> tuple[float, float]:
 
 
 def _length(v: Tensor) -> float:
-    return float(torch.linalg.vector_norm(v, dtype=torch.float64))
+    most = float(v.abs().max())  # the square of an entry need not be a number
+    if not 0 < most < math.inf:
+        return most
+    return most * float(torch.linalg.vector_norm(v / most, dtype=torch.float64))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from thalweg.analysis.critical_point import critical_point
@@ -109,8 +110,9 @@ class Stability:
         ValueError if μ is not positive, here and for the next two.
         """
         self._need_minimum()
-        kappa = self.condition
-        return Setting(2 / (self.largest + self.smallest), 0.0, False, (kappa - 1) / (kappa + 1))
+        inverse = self.smallest / self.largest  # unlike κ, always a number
+        lr = 1 / (self.largest / 2 + self.smallest / 2)
+        return Setting(lr, 0.0, False, (1 - inverse) / (1 + inverse))
 
     @property
     def heavy_ball(self) -> Setting:
@@ -120,8 +122,8 @@ class Stability:
         Both roots coincide there, so that the error goes like k rateᵏ: it may grow at first.
         """
         self._need_minimum()
-        root = math.sqrt(self.condition)
-        rate = (root - 1) / (root + 1)
+        inverse = math.sqrt(self.smallest / self.largest)
+        rate = (1 - inverse) / (1 + inverse)
         lr = 4 / (math.sqrt(self.largest) + math.sqrt(self.smallest)) ** 2
         return Setting(lr, rate**2, False, rate)
 
@@ -134,9 +136,9 @@ class Stability:
         for ``optim.SGD`` takes it with momentum only.
         """
         self._need_minimum()
-        root = math.sqrt(self.condition)
-        beta = (root - 1) / (root + 1)
-        return Setting(1 / self.largest, beta, beta > 0, 1 - 1 / root)
+        inverse = math.sqrt(self.smallest / self.largest)
+        beta = (1 - inverse) / (1 + inverse)
+        return Setting(1 / self.largest, beta, beta > 0, 1 - inverse)
 
     def _need_minimum(self) -> None:
         if self.smallest <= 0:
@@ -155,7 +157,7 @@ class Stability:
             f"{self.largest_rate(0.9):.6g}, Nesterov's {self.largest_rate(0.9, True):.6g}",
         ]
         if self.smallest <= 0:
-            return "\n".join([*lines, "no best rate: not every direction curves up"])
+            return "\n".join([*lines, "no best rate: not every direction is known to curve up"])
         for title, s in (
             ("gradient descent", self.gradient_descent),
             ("heavy ball", self.heavy_ball),
@@ -177,6 +179,8 @@ def stability(f: Function | str, x: Any) -> Stability:
         x: the point, d numbers; a minimum, for the rates to be those of a descent towards it. In
             print it is said if x is not even critical.
 
+    An eigenvalue that cannot be told from zero, by ``CriticalPoint.error_bound``, is taken as 0.
+
     Raises:
         ValueError: x is no finite point [d], or f has no finite value or no Hessian there.
         TypeError: f is no function, or not made of torch operations in at least 32 bits.
@@ -185,7 +189,9 @@ def stability(f: Function | str, x: Any) -> Stability:
     if here.verdict == "not differentiable":
         raise ValueError(f"f must have a Hessian at x: {here.reason}")
     slope = here.gradient_norm if here.verdict == "not critical" else 0.0
-    return Stability(float(here.eigenvalues[0]), float(here.eigenvalues[-1]), slope)
+    told = here.eigenvalues.abs() > (here.error_bound if math.isfinite(here.error_bound) else 0.0)
+    ends = torch.where(told, here.eigenvalues, 0.0)
+    return Stability(float(ends[0]), float(ends[-1]), slope)
 
 
 def contraction(
@@ -219,11 +225,22 @@ def contraction(
     ):
         if not (np.isfinite(value).all() and (value >= low).all()):
             raise ValueError(f"{name} must be finite{' and at least 0' if low == 0 else ''}")
-    if nesterov:
-        q = 1 - a * curvature
-        trace, product = (1 + beta) * q, beta * q
-    else:
-        trace, product = 1 + beta - a * curvature, beta
-    discriminant = trace**2 - 4 * product
-    real = (np.abs(trace) + np.sqrt(np.maximum(discriminant, 0))) / 2
-    return np.where(discriminant < 0, np.sqrt(np.maximum(product, 0)), real)
+    with np.errstate(all="ignore"):  # a rate may be too large for a float
+        a = a * curvature
+        gap = (1 - beta) ** 2
+        if nesterov:
+            q = 1 - a
+            trace, product = (1 + beta) * q, beta * q
+            factors = q, gap - (1 + beta) ** 2 * a
+        else:
+            trace, product = 1 + beta - a, beta
+            root = np.sqrt(beta)
+            factors = gap / (1 + root) ** 2 - a, (1 + root) ** 2 - a
+        # trace² - 4 product, in factors: it neither overflows nor cancels where roots coincide.
+        apart = np.sqrt(np.abs(factors[0])) * np.sqrt(np.abs(factors[1]))
+        real = (np.abs(trace) + apart) / 2
+        # Near 1 from there, which is exact for a = 0.
+        near = 1 - 2 * a / (2 - trace + apart)
+        real = np.where((trace > 0) & (trace < 2), near, real)
+        oscillates = np.sign(factors[0]) * np.sign(factors[1]) < 0
+        return np.where(oscillates, np.sqrt(np.maximum(product, 0)), real)

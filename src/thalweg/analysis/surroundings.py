@@ -92,6 +92,8 @@ class Surroundings:
         """What rounding may do to a gradient."""
         most = max(_longest(self.near.gradients), _longest(self.far.gradients))
         last_places = 16 * self.eps * (most + norm(self.hessian) * norm(self.x))
+        info = torch.finfo(torch.float64 if self.eps < 1e-10 else torch.float32)
+        last_places += 16 * info.tiny * info.eps  # the last place of what is no normal number
         points = torch.stack([self.x, self.x + self.large * self.directions[-1]])
         shaken = self.shaken(lambda x: batched.gradients(self.many, x)[1], points)
         return max(last_places, _longest(shaken))
@@ -109,7 +111,28 @@ class Surroundings:
         return rounding.error(f, points, points.abs(), dtype).nan_to_num(0.0)
 
     def missing(self, h: Tensor) -> str | None:
-        """Which derivative does not exist, if one does not; h is the Hessian by autograd. Whatever
+        """Which derivative of f does not exist, if one does not; h is the Hessian by autograd."""
+        return self.rough(h) or self.jumps()
+
+    def jumps(self) -> str | None:
+        """What to say if values at x jump: they change otherwise than gradients, however close."""
+        directions = self.directions[len(self.x) :]
+        directions = torch.cat([directions, -directions])
+        with torch.no_grad():
+            here = self.many(self.x[None])
+        for step in (CLOSE * self.place, self.small):
+            ways = step * directions
+            values, gradients = batched.gradients(self.many, self.x + ways)
+            told, told_here = ((g * ways).sum(1) for g in (gradients, self.gradient))
+            noise = 2 * self.shaken(self.many, self.x + ways) + self.noise * step
+            # A power p of the distance is off by (p - 2) / (2 p) of what gradients differ by.
+            off = (values - here - (told + told_here) / 2).abs() - 0.6 * (told - told_here).abs()
+            if not (off > noise).any():
+                return None
+        return f"the value jumps by {float((values - here).abs().max()):.3g}"
+
+    def rough(self, h: Tensor) -> str | None:
+        """Which derivative gradients show not to exist, if one does not. Whatever
         should vanish with the distance to x, and is there after many times less distance, does not
         vanish; but where autograd's second derivatives show closer to x, they are there."""
         if not self.finite:

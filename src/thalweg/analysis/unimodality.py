@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from thalweg.analysis import batched
+from thalweg.analysis import batched, hidden
 from thalweg.analysis.batched import Box
 from thalweg.analysis.curvature_rules import prove
 from thalweg.analysis.derivatives import Function
@@ -54,11 +54,15 @@ class Unimodality:
 
     @property
     def unimodal(self) -> bool | None:
-        """True: there is a minimum, and the function is proved convex. False: there are several.
-        None: one or none was found, which proves nothing."""
+        """True: there is a minimum, and the function is proved convex. False: there are several
+        that are not flat. None: nothing is proved, as flat ones may be parts of one set."""
         if self.proof:
             return True if self.minima else None
-        return False if len(self.minima) > 1 else None
+        return False if self._apart > 1 else None
+
+    @property
+    def _apart(self) -> int:
+        return sum(m.kind != "flat" for m in self.minima)
 
     @property
     def unseen(self) -> float:
@@ -72,6 +76,9 @@ class Unimodality:
             return f"unimodal (proved: it is convex); the minimum is {self.minima[0].value:.6g}"
         n = len(self.minima)
         found = "no minimum" if n == 0 else "one minimum" if n == 1 else f"{n} minima"
+        least = max(1, self._apart)
+        if n > least:
+            found = f"{least} to {n} minima (flat ones may be one)"
         text = f"{found} found from {self.starts} starts"
         for share, what in (
             (self.left, "left the box"),
@@ -121,14 +128,15 @@ def unimodality(
 
     Raises:
         ValueError: f is finite at none of the starts.
-        TypeError: f is not made of torch operations, or computes in 16 bits.
+        TypeError: f is not made of torch operations, hides its argument from autograd, or computes
+            in 16 bits.
     """
     f, box = batched.function(f, domain)
     batched.need_gradient(f, box)
     batched.whole("starts", starts)
     _check_fit("starts", starts, starts, len(box))
     x0 = batched.uniform(box, starts, torch.Generator().manual_seed(seed))
-    ends = flow(batched.values(f), x0, box, need_32_bits(batched.coarsest(f, box)))
+    ends = flow(batched.values(f), x0, box, _precision(f, box))
     minima, labels = _minima(ends, box)
     proof = prove(f, box) if isinstance(f, Landscape) else ""
     moving = (ends.rest == Rest.MOVING) | (ends.rest == Rest.STUCK)
@@ -158,9 +166,16 @@ def basins(f: Function | str, domain: Any = None, resolution: int = 150) -> Basi
     x, y = (torch.linspace(*ends, resolution, dtype=torch.float64) for ends in box)
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     x0 = torch.stack([columns.flatten(), rows.flatten()], 1)
-    eps = need_32_bits(batched.coarsest(f, box))
-    minima, labels = _minima(flow(batched.values(f), x0, box, eps), box)
+    minima, labels = _minima(flow(batched.values(f), x0, box, _precision(f, box)), box)
     return Basins(x, y, labels.reshape(resolution, resolution), minima)
+
+
+def _precision(f: Function, box: Box) -> float:
+    """With which f computes, relative. Raises TypeError if no derivatives can be trusted."""
+    dtype = batched.coarsest(f, box)
+    eps = need_32_bits(dtype)
+    hidden.refuse(hidden.on_box(f, box, dtype))
+    return eps
 
 
 def _check_fit(name: str, value: int, points: int, dim: int) -> None:

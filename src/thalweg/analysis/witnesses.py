@@ -105,7 +105,9 @@ def broken(f: Points, x1: Tensor, x2: Tensor, t: Tensor, coarsest: torch.dtype) 
         scale = torch.maximum(x1.abs(), x2.abs())
         points, scales = torch.cat([x1, x2, x]), scale.repeat(3, 1)
         errors = rounding.error(f, points, scales, coarsest) + rounding.unseen(f, points, scales)
-        bound = errors.reshape(3, -1).sum(0) + 4 * unit * size
+        info = torch.finfo(coarsest)
+        # Below the smallest normal number, every operation may be off by the last place there.
+        bound = errors.reshape(3, -1).sum(0) + 4 * (unit * size + info.tiny * info.eps)
     ratio = torch.where(bound.isfinite(), found / bound, 0.0)
     i = int(ratio.argmax())
     if ratio[i] <= 1:
