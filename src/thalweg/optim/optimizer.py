@@ -273,8 +273,9 @@ class RuleOptimizer(Choosing):
 
     def _build(self, plan: Plan) -> None:
         """Look at all that a step will touch; then allot what it needs."""
-        for group in plan.groups:
+        for i, group in enumerate(plan.groups):
             refuse(self, group, self._divided_by)
+            self._sort(i, group)  # a parameter's shape may be another, too
         chosen = []
         times: dict[int, int] = {}  # how often each parameter has come already
         for p, group, place in plan.entries():
@@ -363,7 +364,7 @@ def _lasts(x: Any) -> bool:
 def finite(g: Tensor) -> bool:
     """Whether every element of a gradient is finite; one read."""
     values = real(g.coalesce().values() if g.is_sparse else g.detach())
-    if values.numel() == 0:
+    if values.numel() == 0 or not values.is_floating_point():  # the latter is refused later
         return True
     if hasattr(values, "full_tensor"):  # a DTensor: a maximum over processes may lose NaN
         values = values.full_tensor()

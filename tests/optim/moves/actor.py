@@ -7,6 +7,7 @@ import threading
 import torch
 
 from optim.moves.memory import Watch, home, overlaps_itself, readable
+from thalweg import optim
 from thalweg.optim.averaging import AveragingOptimizer
 from thalweg.optim.optimizer import RuleOptimizer
 
@@ -99,6 +100,10 @@ class Actor:
         for key, v in self.state(p).items():
             if key not in elementwise | shaped or v is None:
                 continue
+            if isinstance(self.optimizer, optim.Muon) and (key == "momentum_buffer") != (
+                p.dim() == 2
+            ):
+                continue  # Adam's, of what is no matrix any more, or the reverse
             if not isinstance(v, torch.Tensor):
                 found.append(f"{key} is a {type(v).__name__}")
             elif key in elementwise and v.shape != p.shape:

@@ -71,10 +71,12 @@ def parameter_taken_out(actor, label, pick):
 @must
 def group_inserted(actor, label, pick):
     o = actor.optimizer
-    actor.shapes[len(actor.params)] = shape = pick.choice(((3, 2), (9,), (4, 4)))
-    new = actor.params[len(actor.params)] = actor.fresh(len(actor.params))
-    del shape
+    i = len(actor.params)
+    actor.shapes[i] = pick.choice(((3, 2), (9,), (4, 4)))
+    new = actor.params[i] = actor.fresh(i)
     group = {"params": [new], **options(o.param_groups[0]), "lr": 0.02}
+    if "param_names" in o.param_groups[0]:
+        group["param_names"] = [f"p{i}"]
     o.param_groups.insert(pick.choice((0, len(o.param_groups))), group)
 
 
@@ -83,11 +85,10 @@ def group_added(actor, label, pick):
     o = actor.optimizer
     i = len(actor.params)
     actor.shapes[i] = pick.choice(((3, 2), (9,), (4, 4)))
-    actor.params[i] = actor.fresh(i)
+    new = actor.fresh(i)
     named = any("param_names" in g for g in o.param_groups)
-    o.add_param_group(
-        {"params": [(f"p{i}", actor.params[i]) if named else actor.params[i]], "lr": 0.02}
-    )
+    o.add_param_group({"params": [(f"p{i}", new) if named else new], "lr": 0.02})
+    actor.params[i] = new
 
 
 @must
@@ -96,6 +97,8 @@ def parameter_twice(actor, label, pick):
     group = pick.choice(actor.optimizer.param_groups)
     if not group["params"]:
         raise Skip
+    if not actor.ours and group.get("momentum") and not actor.state(group["params"][0]):
+        raise Skip  # whose SGD forgets the first of two first velocities
     group["params"].append(group["params"][0])
 
 

@@ -84,9 +84,9 @@ def loaded_by_another(actor, label, pick):
     groups = [{"params": list(g["params"])} for g in actor.optimizer.param_groups]
     if not all(g["params"] for g in groups):
         raise Skip
-    saved = actor.optimizer.state_dict()
-    actor.optimizer = actor.make(groups)
-    actor.optimizer.load_state_dict(saved)
+    other = actor.make(groups)
+    other.load_state_dict(actor.optimizer.state_dict())
+    actor.optimizer = other
     actor.counts.clear()
 
 

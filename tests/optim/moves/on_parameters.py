@@ -113,7 +113,7 @@ def grow(actor, label, pick):
 
 @must
 def prune(actor, label, pick):
-    resized(actor, label, lambda x: x[: len(x) // 2])
+    resized(actor, label, lambda x: x[: len(x) // 2].clone())  # without gaps
 
 
 @may
@@ -154,6 +154,8 @@ def to_dtype(actor, label, pick):
     if p.is_complex():
         raise Skip
     grad = p.grad
+    if grad is not None and not readable(grad):
+        raise Skip  # there is nothing to convert
     p.data = home(p.detach().to(dtype), actor.way)
     if grad is not None:
         grad.data = grad.data.to(dtype)

@@ -884,3 +884,32 @@ def numbers_written_in_place():
                 stepped(o, k)
                 stepped(reference, k)
             same(ours, theirs)
+
+
+@fault
+def another_number_of_dimensions_asks_for_another_form_of_the_rule():
+    for cls in (optim.Adafactor, optim.Muon, optim.SOAP):
+        for engine in ("auto", "plain"):
+            for before, after in (((4, 3), (12,)), ((12,), (4, 3))):
+                ours, fresh = weights(before, (2, 2)), weights(after, (2, 2))
+                o, reference = cls(ours, engine=engine), cls(fresh, engine=engine)
+                stepped(o)
+                with torch.no_grad():
+                    for p, q in zip(ours, weights(after, (2, 2)), strict=True):
+                        p.data = q.data
+                o.state.clear()
+                for k in range(3):
+                    stepped(o, k)
+                    stepped(reference, k)
+                same(ours, fresh)
+
+
+@fault
+def a_gradient_of_whole_numbers_is_refused_by_name_though_looked_at_for_infinity():
+    for wanted in (True, "skip"):
+        (p,) = weights(3)
+        o = optim.SGD([p], check_finite=wanted)
+        p.grad = torch.zeros(3, requires_grad=False)
+        p.grad.data = torch.zeros(3, dtype=torch.int64)
+        with pytest.raises(ValueError, match="the gradient of parameter 0 of group 0"):
+            o.step()
