@@ -172,10 +172,11 @@ class FusedBatch:
         self.counters.read()
         if self.matrices is not None:
             self.matrices.begin()
+        complete = False
         for number, p in enumerate(self.kernel.passes):
             if self.matrices is not None:
                 self.matrices.before(self, number)
-            self._sweep(number)
+            complete = self._sweep(number)
             for k, r in enumerate(p.reductions):
                 sums = self.plan.sums[number][:, k]
                 if r.scope == "all":
@@ -192,13 +193,14 @@ class FusedBatch:
         # Kernels write behind autograd's back: tell it, so that a backward through the old weights
         # raises as after torch's own steps.
         torch.autograd.graph.increment_version(self.plan.params)
-        if self.counters.cells:
+        if self.counters.cells and not complete:
             self.kernel.tail(self.plan.addresses[0])
         self.counters.write()
         self.gradients.release()
 
-    def _sweep(self, number: int) -> None:
-        """One pass over memory; leaves its partial sums, chunk by chunk, in the plan."""
+    def _sweep(self, number: int) -> bool:
+        """One pass over memory; leaves its partial sums, chunk by chunk, in the plan. Whether the
+        kernel's tail has been run, too."""
         p, plan = self.kernel.passes[number], self.plan
         address = plan.addresses[number]
         threads = 1 if plan.elements < ALONE else min(torch.get_num_threads(), plan.chunks)
@@ -206,10 +208,11 @@ class FusedBatch:
         plan.work_on(threads, openmp)
         if threads < 2 or openmp:
             p.run(address)
-        else:
-            p.head(address)
-            plan.blocks[number][Arguments.NEXT] = 0
-            together(lambda: p.sweep(address), threads)
+            return self.kernel.ends and number == len(self.kernel.passes) - 1
+        p.head(address)
+        plan.blocks[number][Arguments.NEXT] = 0
+        together(lambda: p.sweep(address), threads)
+        return False
 
     def _fill(self, values: Mapping[int, Values], everything: int) -> None:
         """Bring the table's hyperparameters up to date; unchanged groups cost one comparison, and

@@ -66,7 +66,7 @@ class RuleOptimizer(Choosing):
 
     def _forget(self) -> None:
         """Drop all that is derived from groups and state; the next step derives it anew."""
-        self._plan = Plan(())
+        self._plan = Plan((), {})
         self._lock = threading.RLock()  # a plan serves one step at a time
         _living.add(self)
 
@@ -111,9 +111,9 @@ class RuleOptimizer(Choosing):
 
     def _refresh(self) -> None:
         """Read the groups and their options; a plan that does not fit them any more is dropped."""
-        if not self._plan.fits(self.param_groups):
+        if not self._plan.fits(self.param_groups, self.state):
             self._complete()
-            self._plan = Plan(self.param_groups)
+            self._plan = Plan(self.param_groups, self.state)
         plan, changes = self._plan, []
         for i, group in enumerate(plan.groups):
             before = plan.options[i]
@@ -266,8 +266,7 @@ class RuleOptimizer(Choosing):
         """Make batches that fit parameters, gradients, state and options as they are now."""
         self._refresh()
         plan = self._plan
-        state = [*self.state, *self.state.values()]
-        if not (plan.built and not observed() and same(plan.state, state) and plan.collect()):
+        if not (plan.built and not observed() and plan.collect()):
             plan.built = False  # until all that can be wrong has been looked at
             self._build(plan)
 
@@ -305,11 +304,11 @@ class RuleOptimizer(Choosing):
                 if not state:
                     self.state.pop(p, None)
             raise
-        plan.state = [*self.state, *self.state.values()]
-        plan.built = not observed()
+        lasting = not observed()
         if torch.is_inference_mode_enabled():  # the next step may be outside it
             written = [x for p, *_ in chosen for x in (p, *self.state.get(p, {}).values())]
-            plan.built &= not any(isinstance(x, Tensor) and x.is_inference() for x in written)
+            lasting &= not any(isinstance(x, Tensor) and x.is_inference() for x in written)
+        plan.build(self.param_groups, self.state, lasting)
 
     def _allot(self, plan: Plan, chosen: Iterable[tuple[Tensor, Group, int, int, str]]) -> None:
         """Allocate what is missing, and make batches."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import is_
 from typing import Any
 
@@ -16,15 +16,16 @@ from thalweg.rule.rule import Values
 
 class Plan:
     """Everything that is derived from ``param_groups`` and state. The groups themselves are the
-    truth: where one of them, or a parameter in one, is another than it was, the plan is made anew.
+    truth: where one of them, a parameter in one or its state is another than it was, the plan is
+    made anew.
 
     A *place* stands for those parameters of a group for which all values are the same.
     """
 
-    def __init__(self, groups: Sequence[Group]) -> None:
+    def __init__(self, groups: Sequence[Group], state: Mapping[Any, Any]) -> None:
         self.groups = list(groups)
         self.params = [list(group["params"]) for group in groups]
-        self.members = _members(groups)
+        self.members = _members(groups, state)
         self.options: list[Group] = [{} for _ in groups]  # what stood in each when last looked at
         self.changeable: set[int] = set()  # groups with options that may be written to in place
         self.places: list[list[int]] = [[] for _ in groups]  # of each parameter
@@ -36,12 +37,15 @@ class Plan:
         # Batches that step together. Only a parameter that stands in several places needs a second
         # round: it makes several steps.
         self.rounds: list[list[Batch]] = []
-        self.state: list[Any] = []  # who had state when the rounds were made, and which
         self.waiting: list[Tensor] = []  # parameters that had no gradient then
 
-    def fits(self, groups: Sequence[Group]) -> bool:
-        """Whether groups and their parameters are the ones that this plan was made for."""
-        return same(self.members, _members(groups))
+    def fits(self, groups: Sequence[Group], state: Mapping[Any, Any]) -> bool:
+        """Whether groups, their parameters and who has which state are as they were."""
+        return same(self.members, _members(groups, state))
+
+    def build(self, groups: Sequence[Group], state: Mapping[Any, Any], lasting: bool) -> None:
+        """Take the rounds as they are now for made; to be looked at again unless ``lasting``."""
+        self.members, self.built = _members(groups, state), lasting
 
     def collect(self) -> bool:
         """Look at all gradients and memory; False if the rounds must be made anew."""
@@ -61,12 +65,14 @@ class Plan:
                 yield p, group, place
 
 
-def _members(groups: Sequence[Group]) -> list[Any]:
-    """Each group before its parameters."""
+def _members(groups: Sequence[Group], state: Mapping[Any, Any]) -> list[Any]:
+    """Each group before its parameters; who has state; the states."""
     found: list[Any] = []
     for group in groups:
         found.append(group)
         found += group["params"]
+    found += state
+    found += state.values()
     return found
 
 

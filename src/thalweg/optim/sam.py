@@ -122,7 +122,9 @@ class SAM(RuleOptimizer):
         base = self.base_optimizer
         base.param_groups = self._climb.param_groups = self.param_groups
         base.state = self.state
-        if isinstance(base, RuleOptimizer) and not self._climb._plan.fits(self.param_groups):
+        if isinstance(base, RuleOptimizer) and not self._climb._plan.fits(
+            self.param_groups, self._climb.state
+        ):
             base._complete()  # before the climb does, whose own options are others
 
     def add_param_group(self, param_group: Group) -> None:

@@ -11,9 +11,10 @@ For every pass over memory the graph gives two functions, printed as LLVM IR:
 ``tail``   once a step, over the rows, after the last pass: the state that has one value per
            parameter, back into the user's memory.
 
-Another, ``run``, is head and sweep, the sweep on as many OpenMP threads as it is told. LLVM's own
-vectoriser does the rest. From graph to machine code takes some tens of milliseconds, so kernels are
-compiled where they are needed and never kept on disk.
+Another, ``run``, is head and sweep, the sweep on as many OpenMP threads as it is told, and the tail
+if nothing is added up before it. LLVM's own vectoriser does the rest. From graph to machine code
+takes some tens of milliseconds, so kernels are compiled where they are needed and never kept on
+disk.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Kernel:
 
     passes: tuple[CompiledPass, ...]
     tail: Function  # after the passes, where there is state with one value per parameter
+    ends: bool  # whether the last pass's `run` calls it
     columns: tuple[str, ...]
     ir: str
     keep: Any  # the library that holds the code
@@ -75,10 +77,11 @@ def compile(graph: Graph, formats: tuple[tuple[str, str], ...]) -> Kernel:
     roots = [*(n for c in coefficients for n in c), *graph.new_scalars.values()]
     leaves = [column(n) for n in walk(*roots) if n.op in ("scalar", "total", "count")]
     columns = tuple(dict.fromkeys(n for n in (*leaves, *graph.new_scalars) if n != "step"))
+    print_tail(module, graph, columns)
+    ends = not graph.passes[-1].reductions and not graph.matrices
     for number, c in enumerate(coefficients):
         print_head(module, number, c, graph, columns, wide)
-        print_run(module, number)
-    print_tail(module, graph, columns)
+        print_run(module, number, ends and number == len(graph.passes) - 1)
     text = str(module)
     names = [
         "tail",
@@ -91,4 +94,4 @@ def compile(graph: Graph, formats: tuple[tuple[str, str], ...]) -> Kernel:
         CompiledPass(call[f"head{i}"], call[f"sweep{i}"], call[f"run{i}"], len(c), p.reductions)
         for i, (c, p) in enumerate(zip(coefficients, graph.passes, strict=True))
     )
-    return Kernel(passes, call["tail"], columns, text, library)
+    return Kernel(passes, call["tail"], ends, columns, text, library)

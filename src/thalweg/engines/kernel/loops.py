@@ -30,8 +30,9 @@ from thalweg.rule.trace import Node
 STREAMS = 4
 
 
-def print_run(module: ir.Module, number: int) -> None:
-    """Head, then sweep, on one thread or on a team of OpenMP's."""
+def print_run(module: ir.Module, number: int, last: bool) -> None:
+    """Head, then sweep, on one thread or on a team of OpenMP's; and the tail, if nothing has to be
+    added up before it."""
     f = ir.Function(module, ir.FunctionType(VOID, [BLOCK]), f"run{number}")
     b = ir.IRBuilder(f.append_basic_block("entry"))
     block = Block(b, f.args[0])
@@ -47,6 +48,8 @@ def print_run(module: ir.Module, number: int) -> None:
             b.call(team, [sweep, f.args[0], b.trunc(threads, I32), ir.Constant(I32, 0)])
         with alone:
             b.call(sweep, [f.args[0]])
+    if last:
+        b.call(module.get_global("tail"), [f.args[0]])
     b.ret_void()
 
 
