@@ -106,11 +106,18 @@ def _drive(runs: Sequence[Run]) -> None:
     while runs:
         partial, alive = 0.0, []
         for run in runs:
-            try:
-                partial += next(run) if total is None else run.send(total)
+            # No exception where there is nothing to add up: this runs at every step.
+            found = next(run, None) if total is None else _resumed(run, total)
+            if found is not None:
+                partial += found
                 alive.append(run)
-            except StopIteration:
-                pass
         if alive and len(alive) != len(runs):
             raise AssertionError("batches of one optimizer disagree about its reductions")
         runs, total = alive, partial
+
+
+def _resumed(run: Run, total: float) -> float | None:
+    try:
+        return run.send(total)
+    except StopIteration:
+        return None

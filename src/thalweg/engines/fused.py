@@ -169,7 +169,8 @@ class FusedBatch:
 
     def run(self, values: Mapping[int, Values], everything: int) -> Run:
         self._fill(values, everything)
-        self.counters.read()
+        if self.counters.rare:
+            self.counters.read()
         if self.matrices is not None:
             self.matrices.begin()
         complete = False
@@ -195,7 +196,8 @@ class FusedBatch:
         torch.autograd.graph.increment_version(self.plan.params)
         if self.counters.cells and not complete:
             self.kernel.tail(self.plan.addresses[0])
-        self.counters.write()
+        if self.counters.rare:
+            self.counters.write()
         self.gradients.release()
 
     def _sweep(self, number: int) -> bool:
