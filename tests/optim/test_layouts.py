@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
-from optim.table import every_engine, every_row
+from optim.table import ROWS, every_engine, every_row, fullest
 from optim.training import (
     Close,
     assert_same,
@@ -58,13 +60,28 @@ GRADIENTS = {
 }
 
 
+# Rules of every kind (elementwise, with sums, with shapes of their own, with matrices) meet every
+# pair; the others every parameter, and every gradient.
+EVERY_PAIR = ("sgd", "adam", "lamb", "adafactor", "muon")
+APART = [
+    *((param, "like the parameter") for param in DENSE),
+    *(("permuted", grad) for grad in GRADIENTS),
+    ("complex transposed", "conjugated"),
+]
+
+
+def layouts():
+    for row in ROWS:
+        pairs = itertools.product(DENSE, GRADIENTS) if row.name in EVERY_PAIR else APART
+        for param, grad in dict.fromkeys(pairs):
+            yield pytest.param(row, param, grad, id=f"{row.name}-{param}-{grad}")
+
+
 @every_engine
-@pytest.mark.parametrize("grad", GRADIENTS.values(), ids=GRADIENTS)
-@pytest.mark.parametrize("param", DENSE.values(), ids=DENSE)
-@every_row
-def test_layout(row, options, param, grad, engine):
+@pytest.mark.parametrize(("row", "param", "grad"), list(layouts()))
+def test_layout(row, param, grad, engine):
     torch.manual_seed(5)
-    w = param()
+    options, w, grad = fullest(row), DENSE[param](), GRADIENTS[grad]
     if w.is_complex() and "complex" in row.ours.cannot:
         with pytest.raises(ValueError, match=r"cannot step parameter 'w' .*, which is complex: "):
             row.make([("w", leaf(w))], engine=engine, **options)

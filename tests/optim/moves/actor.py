@@ -85,6 +85,14 @@ class Actor:
 
     # ---- what a step must refuse
 
+    def left_over(self, p):
+        """State of what a parameter was before it became a matrix, or ceased to be one."""
+        if isinstance(self.optimizer, optim.Muon):
+            return {"exp_avg", "exp_avg_sq"} if p.dim() > 1 else {"momentum_buffer"}
+        if isinstance(self.optimizer, optim.Adafactor):
+            return {"variance"} if p.dim() > 1 else {"row_var", "col_var"}
+        return set()
+
     def faults(self, p, gradient=True):
         """Why this parameter cannot be stepped by anyone; or, without gradient, not averaged."""
         found, g = [], p.grad if gradient else None
@@ -100,10 +108,8 @@ class Actor:
         for key, v in self.state(p).items():
             if key not in elementwise | shaped or v is None:
                 continue
-            if isinstance(self.optimizer, optim.Muon) and (key == "momentum_buffer") != (
-                p.dim() == 2
-            ):
-                continue  # Adam's, of what is no matrix any more, or the reverse
+            if key in self.left_over(p):
+                continue
             if not isinstance(v, torch.Tensor):
                 found.append(f"{key} is a {type(v).__name__}")
             elif key in elementwise and v.shape != p.shape:

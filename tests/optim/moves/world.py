@@ -34,12 +34,16 @@ ANY = {"soap": {"Q", "exp_avg_sq"}, "adan": {"exp_avg_diff"}}
 CLEAR = (ValueError, RuntimeError, TypeError)
 # What a clear error names: a parameter, or the groups that contradict each other. (The last is
 # torch's, in the closure.)
-NAMED = r"parameter (\d+ of group \d+|'p\d+')|in all groups|attempting to assign a gradient"
+NAMED = (
+    r"parameter (\d+ of group \d+|'p\d+')|in all groups|of all parameters together|"
+    r"attempting to assign a gradient"
+)
 # What is refused by design, with its reason, though torch's optimizers have no such trouble: they
 # sum over nothing, have no option that holds for all groups, and no engine to ask for by name.
 LIMITS = "|".join(
     (
         "in all groups",
+        "of all parameters together",
         "stands in the groups more than once",
         'engine="fused" cannot step .* with its state',
     )
