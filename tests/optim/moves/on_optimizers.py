@@ -104,7 +104,10 @@ def two_threads(world, seed):
             len(set(map(id, g["params"]))) < len(g["params"]) for g in actor.optimizer.param_groups
         ):
             return
+    refused = world.refusals
     world.step(seed)  # compiled, and everything where it is to be
+    if world.refusals > refused:
+        return
     for actor in world.actors:
         if any(p.grad is not None and not readable(p.grad) for p in actor.stepped()):
             return
