@@ -47,9 +47,9 @@ def test_each_optimizer_runs_under_each_schedule():
     assert colours[::2] == [ALGORITHMS["momentum"].colour, ALGORITHMS["adam"].colour]
 
 
-def test_trials_without_a_schedule_keep_the_keys_they_had():
+def test_trials_without_a_schedule_have_keys_without_one():
     [trial] = plan("digits", "sgd", seeds=1, rates=1).trials()
-    assert trial.key == '[1, "digits", "sgd", "{}", 0.1, 0, 20]'
+    assert trial.key == '[2, "digits", "sgd", "{}", 0.1, 0, 20]'
 
 
 def test_a_constant_schedule_changes_nothing():

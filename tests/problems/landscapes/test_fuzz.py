@@ -12,7 +12,7 @@ import torch
 
 from thalweg.problems.landscapes import LANDSCAPES, FormulaError, parse
 
-SLOWEST = 1.0  # seconds
+SLOWEST = 1.0  # seconds of the processor, which others may have meanwhile
 ALPHABET = [
     "x",
     "y",
@@ -164,7 +164,7 @@ def test_hostile_formulas(audited, tmp_path):
     audited_on[0] = True
     try:
         for text in texts:
-            start = time.perf_counter()
+            start = time.thread_time()
             try:
                 f = parse(text)
                 x = torch.full((2, f.dim), 0.7, dtype=torch.float64)
@@ -177,7 +177,7 @@ def test_hostile_formulas(audited, tmp_path):
                     thrown.append((text[:80], str(error)[:80]))
             except Exception as error:
                 thrown.append((text[:80], repr(error)[:80]))
-            slowest = max(slowest, time.perf_counter() - start)
+            slowest = max(slowest, time.thread_time() - start)
     finally:
         audited_on[0] = False
     assert thrown == []
