@@ -16,10 +16,10 @@ from thalweg import optim
 from thalweg.engines import sweep, threads
 from thalweg.engines.kernel import machine
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import mean, norm, rule, sqrt, total, where
 from thalweg.rule.graph import storing_last
 from thalweg.rule.rule import Rule
+from thalweg.validation import NON_NEGATIVE
 
 SIZES = ((), (5,), (0, 3), (3, 7), (2 * sweep.CHUNK + 3,))
 

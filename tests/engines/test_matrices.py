@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import clip_global_norm, matrix, maximum, mean, norm, rule, shaped, sqrt
 from thalweg.rule.formula import latex, text
+from thalweg.validation import NON_NEGATIVE
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 2e-2}

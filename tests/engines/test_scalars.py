@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import cbrt, exp, log, maximum, norm, rule
+from thalweg.validation import NON_NEGATIVE
 
 
 @rule(state=("m", "product"), scalar=("product",), start={"product": 1.0})

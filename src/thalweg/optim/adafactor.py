@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE, Common, Interval
+from thalweg.optim.options import Common
 from thalweg.rule import (
     bounded,
     clip_global_norm,
@@ -26,6 +26,7 @@ from thalweg.rule import (
     where,
 )
 from thalweg.rule.words import named
+from thalweg.validation import NON_NEGATIVE, Interval
 
 SHORT, MANY = 8, 1000  # sides and stacks of matrices at which torch's own loops are the slower ones
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, Unpack
 
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
+from thalweg.optim.options import Common
 from thalweg.rule import (
     bounded,
     cautious,
@@ -18,6 +18,7 @@ from thalweg.rule import (
     rule,
     sqrt,
 )
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 @bounded

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
+from thalweg.optim.options import Common
 from thalweg.rule import bounded, cautious, clip_global_norm, l2_decay, maximize, maximum, rule
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 @bounded

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal, Unpack
 
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
+from thalweg.optim.options import Common
 from thalweg.rule import bounded, cautious, clip_global_norm, maximize, rule, sqrt, total, where
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 
 def _apply(w: Any, direction: Any, h: Any) -> Any:

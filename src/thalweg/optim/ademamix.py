@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
+from thalweg.optim.options import Common
 from thalweg.rule import (
     bounded,
     cautious,
@@ -17,6 +17,7 @@ from thalweg.rule import (
     sqrt,
     where,
 )
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 
 def _half_life(beta: Any) -> Any:

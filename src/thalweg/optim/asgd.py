@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE, Common
+from thalweg.optim.options import Common
 from thalweg.rule import clip_global_norm, l2_decay, maximize, maximum, rule
+from thalweg.validation import NON_NEGATIVE
 
 
 @rule(

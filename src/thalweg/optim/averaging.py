@@ -14,8 +14,9 @@ from thalweg.optim.fit import check_fit
 from thalweg.optim.groups import Group
 from thalweg.optim.model_link import Followers, follow
 from thalweg.optim.moving import Moving
-from thalweg.optim.options import Common, check_choice
+from thalweg.optim.options import Common
 from thalweg.optim.torch_group import everything
+from thalweg.validation import check_choice
 
 
 class AveragingOptimizer(Moving):

@@ -11,10 +11,10 @@ from thalweg.engines.base import Work
 from thalweg.engines.watch import missing
 from thalweg.optim.groups import Group
 from thalweg.optim.moving import Moving
-from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import bounded, maximize, norm, rule
 from thalweg.rule.rule import Values
 from thalweg.rule.words import named
+from thalweg.validation import NON_NEGATIVE
 
 
 @bounded

@@ -10,18 +10,11 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from thalweg.optim.options import (
-    DEFAULTS,
-    Interval,
-    check,
-    check_choice,
-    check_common,
-    limits,
-    number,
-)
+from thalweg.optim.options import DEFAULTS, check_common, limits
 from thalweg.optim.torch_group import TorchGroup, as_torchs, unlisted_before
 from thalweg.optim.tracing import Opaque
 from thalweg.rule.rule import Rule, Values
+from thalweg.validation import Interval, check, check_choice, number
 
 Group = dict[str, Any]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal, Unpack
 
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
+from thalweg.optim.options import Common
 from thalweg.rule import cbrt, clip_global_norm, either, l2_decay, maximize, rule, sqrt, where
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 def _rate(h: Any) -> Any:

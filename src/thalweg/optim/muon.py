@@ -12,7 +12,7 @@ from thalweg.engines.products import gram
 from thalweg.optim.adam import adam
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
+from thalweg.optim.options import Common
 from thalweg.optim.torch_group import everything
 from thalweg.rule import (
     Rule,
@@ -25,6 +25,7 @@ from thalweg.rule import (
     told,
 )
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 
 @matrix

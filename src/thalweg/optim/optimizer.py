@@ -33,11 +33,12 @@ from thalweg.engines.watch import lasting
 from thalweg.optim.choice import Choosing, batches
 from thalweg.optim.given import check_group, check_params, idle, plain_options
 from thalweg.optim.groups import Group
-from thalweg.optim.options import DEFAULTS, Common, unknown
+from thalweg.optim.options import DEFAULTS, Common
 from thalweg.optim.plan import Plan, same
 from thalweg.optim.sharded import divider, refuse
 from thalweg.optim.torch_group import as_torchs, everything, unlisted_before
 from thalweg.rule.rule import Values
+from thalweg.validation import unknown
 
 __all__ = [
     "Optimizer",  # these are torch's, where code written for torch.optim imports them

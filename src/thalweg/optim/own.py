@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DEFAULTS, NON_NEGATIVE, Interval
+from thalweg.optim.options import DEFAULTS
 from thalweg.rule import Rule, bounded, cautious, clip_global_norm, l2_decay, maximize
+from thalweg.validation import NON_NEGATIVE, Interval
 
 FINITE = Interval(-math.inf)
 

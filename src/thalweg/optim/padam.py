@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
+from thalweg.optim.options import Common
 from thalweg.rule import (
     bounded,
     cautious,
@@ -18,6 +18,7 @@ from thalweg.rule import (
     sqrt,
 )
 from thalweg.rule.rule import Values
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 # Powers 2 p that are square roots, for a power in general takes many times as long.
 ROOTS = {1 / 2: "", 1 / 4: "√", 1 / 8: "√√", 1 / 16: "√√√"}

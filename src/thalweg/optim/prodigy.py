@@ -6,7 +6,7 @@ import math
 from typing import Any, Unpack
 
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
+from thalweg.optim.options import Common
 from thalweg.rule import (
     cautious,
     clip_global_norm,
@@ -22,6 +22,7 @@ from thalweg.rule import (
 )
 from thalweg.rule.rule import Rule, Values
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 
 def _rate(d: Any, h: Values) -> Any:

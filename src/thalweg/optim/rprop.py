@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE, Common, Interval
+from thalweg.optim.options import Common
 from thalweg.rule import (
     bounded,
     clip_global_norm,
@@ -16,6 +16,7 @@ from thalweg.rule import (
     rule,
     where,
 )
+from thalweg.validation import NON_NEGATIVE, Interval
 
 
 @bounded

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from thalweg.optim.averaging import AveragingOptimizer
 from thalweg.optim.groups import Group
-from thalweg.optim.options import NON_NEGATIVE, Interval
 from thalweg.rule import Rule, maximum, where
 from thalweg.rule.words import named
+from thalweg.validation import NON_NEGATIVE, Interval
 
 # y would be z, or x: then the third sequence could not be told from two.
 BETWEEN = Interval(0.0, 1.0, open_low=True, open_high=True)

@@ -6,7 +6,7 @@ from typing import Any, Literal, Unpack
 
 from torch import nn
 
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
+from thalweg.optim.options import Common
 from thalweg.optim.schedule_free import (
     AVERAGE,
     BETWEEN,
@@ -19,6 +19,7 @@ from thalweg.optim.schedule_free import (
 )
 from thalweg.rule import clip_global_norm, maximize, rule, sqrt, where
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 @rule(state={"z": "z", "v": "exp_avg_sq", **AVERAGE}, views=views("beta1"), **FACTS)

@@ -6,7 +6,7 @@ from typing import Any, Literal, Unpack
 
 from torch import nn
 
-from thalweg.optim.options import NON_NEGATIVE, Common
+from thalweg.optim.options import Common
 from thalweg.optim.schedule_free import (
     AVERAGE,
     BETWEEN,
@@ -19,6 +19,7 @@ from thalweg.optim.schedule_free import (
 )
 from thalweg.rule import clip_global_norm, l2_decay, maximize, minimum, rule
 from thalweg.rule.words import named
+from thalweg.validation import NON_NEGATIVE
 
 
 @rule(state={"z": "z", **AVERAGE}, views=views("momentum"), **FACTS)

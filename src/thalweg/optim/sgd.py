@@ -6,9 +6,10 @@ from typing import Any, Literal, Unpack
 
 from thalweg.optim.groups import Group
 from thalweg.optim.lookahead import LookingAhead
-from thalweg.optim.options import NON_NEGATIVE, Common
+from thalweg.optim.options import Common
 from thalweg.rule import Rule, bounded, cautious, clip_global_norm, l2_decay, maximize, rule, where
 from thalweg.rule.rule import State, Values
+from thalweg.validation import NON_NEGATIVE
 
 
 def _apply(w: Any, direction: Any, h: Any) -> Any:

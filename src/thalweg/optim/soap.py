@@ -10,12 +10,13 @@ from torch import Tensor
 from thalweg.engines.products import product
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
+from thalweg.optim.options import Common
 from thalweg.optim.orthonormal import orthonormal
 from thalweg.optim.soap_sides import Sides, eigenbasis, sides
 from thalweg.rule import clip_global_norm, matrix, maximize, mean, rule, shaped, sqrt, where
 from thalweg.rule.rule import Values
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 
 @shaped
