@@ -15,6 +15,7 @@ import torch
 from thalweg import optim
 from thalweg.engines import sweep, threads
 from thalweg.engines.kernel import machine
+from thalweg.optim.declared import option
 from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.rule import mean, norm, rule, sqrt, total, where
 from thalweg.rule.graph import storing_last
@@ -38,9 +39,10 @@ def give_gradients(params, seed):
 def optimizer(r: Rule, params, **common):
     class Made(RuleOptimizer):
         rule = r
-        domains = {"lr": NON_NEGATIVE, "beta1": NON_NEGATIVE}
+        lr: float = option(default=0.01, domain=NON_NEGATIVE, doc="")
+        betas: tuple[float] = option(default=(0.9,), domain=(NON_NEGATIVE,), doc="")
 
-    return Made(params, {"lr": 0.01, "betas": (0.9,)}, common)
+    return Made(params, **common)
 
 
 @rule(state=("m", "v"))
