@@ -95,15 +95,9 @@ class AdaBelief(RuleOptimizer):
         )
     )
 
-    lr: Any = option(
-        default=1e-3,
-        domain=NON_NEGATIVE,
-        doc="learning rate; units of w per step.",
-    )
+    lr: Any = option(default=1e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
     betas: tuple[float, float] = option(
-        default=(0.9, 0.999),
-        domain=(DECAY, DECAY),
-        doc="how much of each average is kept.",
+        default=(0.9, 0.999), domain=(DECAY, DECAY), doc="how much of each average is kept."
     )
     eps: float = option(
         default=1e-16,
@@ -114,29 +108,21 @@ class AdaBelief(RuleOptimizer):
         ),
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="fraction of w taken off per step and unit of lr.",
+        default=0.0, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr."
     )
     amsgrad: bool = choice(
-        default=False,
-        doc="put the largest s so far in s's place; without ``rectify`` only.",
+        default=False, doc="put the largest s so far in s's place; without ``rectify`` only."
     )
     weight_decouple: bool = choice(
-        default=True,
-        doc="False: weight_decay is L2 regularisation, ``g + weight_decay w``.",
+        default=True, doc="False: weight_decay is L2 regularisation, ``g + weight_decay w``."
     )
     fixed_decay: bool = choice(
         default=False,
         doc="weights shrink by ``weight_decay`` whatever lr is; with ``weight_decouple``.",
     )
-    rectify: bool = choice(
-        default=True,
-        doc="hold steps back while s is an average of few.",
-    )
+    rectify: bool = choice(default=True, doc="hold steps back while s is an average of few.")
     degenerated_to_sgd: bool = choice(
-        default=True,
-        doc="with ``rectify``: whether to step at all while rho is below 5.",
+        default=True, doc="with ``rectify``: whether to step at all while rho is below 5."
     )
 
     def _check(self, group: dict[str, Any]) -> None:

@@ -49,9 +49,7 @@ class Adadelta(RuleOptimizer):
         doc="factor of the step; no unit. 1 is the paper's method.",
     )
     rho: float = option(
-        default=0.9,
-        domain=Interval(0.0, 1.0),
-        doc="how much of each average is kept, from 0 to 1.",
+        default=0.9, domain=Interval(0.0, 1.0), doc="how much of each average is kept, from 0 to 1."
     )
     eps: float = option(
         default=1e-6,
@@ -63,7 +61,5 @@ class Adadelta(RuleOptimizer):
         ),
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="L2 regularisation, ``g + weight_decay w``.",
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
     )

@@ -162,15 +162,9 @@ class Adafactor(RuleOptimizer):
         ),
         parts=("eps1", "eps2"),
     )
-    d: float = option(
-        default=1.0,
-        domain=Interval(1.0),
-        doc="the largest rms of u, at least 1.",
-    )
+    d: float = option(default=1.0, domain=Interval(1.0), doc="the largest rms of u, at least 1.")
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="fraction of w taken off per step and unit of lr.",
+        default=0.0, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr."
     )
 
     def particulars(self, p: Tensor, group: Group) -> dict[str, Any]:

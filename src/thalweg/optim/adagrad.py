@@ -46,30 +46,16 @@ class Adagrad(RuleOptimizer):
     heedless = "each of its steps has the gradient's sign, so that nothing would be left out"
     eager = True
 
-    lr: Any = option(
-        default=1e-2,
-        domain=NON_NEGATIVE,
-        doc="learning rate; units of w.",
-    )
-    lr_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="1/t decay of lr per step.",
-    )
+    lr: Any = option(default=1e-2, domain=NON_NEGATIVE, doc="learning rate; units of w.")
+    lr_decay: float = option(default=0.0, domain=NON_NEGATIVE, doc="1/t decay of lr per step.")
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="L2 regularisation, ``g + weight_decay w``.",
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
     )
     initial_accumulator_value: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="what s starts at; units of the gradient squared.",
+        default=0.0, domain=NON_NEGATIVE, doc="what s starts at; units of the gradient squared."
     )
     eps: float = option(
-        default=1e-10,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-10, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     convention: Literal["torch", "inside"] = choice(
         default="torch",

@@ -94,11 +94,8 @@ class Adai(RuleOptimizer):
         doc="how far beta1 is from 1 at least, from 0 to 1; no unit.",
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="L2 regularisation, ``g + weight_decay w``.",
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
     )
     decoupled: bool = choice(
-        default=False,
-        doc="shrink w by ``lr weight_decay`` beside the step instead (AdaiW).",
+        default=False, doc="shrink w by ``lr weight_decay`` beside the step instead (AdaiW)."
     )

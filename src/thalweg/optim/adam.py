@@ -77,15 +77,9 @@ class Adam(RuleOptimizer):
         maximize(either("decoupled_weight_decay", decoupled_decay(adam), l2_decay(adam)))
     )
 
-    lr: Any = option(
-        default=1e-3,
-        domain=NON_NEGATIVE,
-        doc="learning rate; units of w per step.",
-    )
+    lr: Any = option(default=1e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
     betas: tuple[float, float] = option(
-        default=(0.9, 0.999),
-        domain=(DECAY, DECAY),
-        doc="how much of each average is kept.",
+        default=(0.9, 0.999), domain=(DECAY, DECAY), doc="how much of each average is kept."
     )
     eps: float = option(
         default=1e-8,
@@ -108,9 +102,7 @@ class Adam(RuleOptimizer):
         doc="put the largest v so far in v's place (Reddi et al. 2018, arXiv:1904.09237).",
     )
     decoupled_weight_decay: bool = choice(
-        default=False,
-        doc="torch's switch to AdamW's decay.",
-        kw_only=True,
+        default=False, doc="torch's switch to AdamW's decay.", kw_only=True
     )
     convention: Literal["torch", "eadam"] = choice(
         default="torch",

@@ -41,23 +41,15 @@ class Adamax(RuleOptimizer):
 
     rule = clip_global_norm(maximize(l2_decay(adamax)))
 
-    lr: Any = option(
-        default=2e-3,
-        domain=NON_NEGATIVE,
-        doc="learning rate; units of w per step.",
-    )
+    lr: Any = option(default=2e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
     betas: tuple[float, float] = option(
         default=(0.9, 0.999),
         domain=(DECAY, DECAY),
         doc="how much of the average, and of the largest gradient, is kept.",
     )
     eps: float = option(
-        default=1e-8,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="L2 regularisation, ``g + weight_decay w``.",
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
     )

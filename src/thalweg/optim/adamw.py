@@ -30,9 +30,7 @@ class AdamW(Adam):
     """
 
     weight_decay: float = option(
-        default=1e-2,
-        domain=NON_NEGATIVE,
-        doc="fraction of w taken off per step and unit of lr.",
+        default=1e-2, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr."
     )
     decoupled_weight_decay: bool = choice(
         default=True, choices=(True,), doc="what makes it AdamW.", init=False

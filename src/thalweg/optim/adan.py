@@ -105,9 +105,7 @@ class Adan(RuleOptimizer):
         doc="how much of each average is kept; the paper's are one minus these.",
     )
     eps: float = option(
-        default=1e-8,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     weight_decay: float = option(
         default=0.0,

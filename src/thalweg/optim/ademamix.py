@@ -91,11 +91,7 @@ class AdEMAMix(RuleOptimizer):
 
     rule = clip_global_norm(maximize(decoupled_decay(ademamix)))
 
-    lr: Any = option(
-        default=1e-3,
-        domain=NON_NEGATIVE,
-        doc="learning rate; units of w per step.",
-    )
+    lr: Any = option(default=1e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
     betas: tuple[float, float, float] = option(
         default=(0.9, 0.999, 0.9999),
         domain=(DECAY, DECAY, DECAY),
@@ -104,9 +100,7 @@ class AdEMAMix(RuleOptimizer):
         ),
     )
     alpha: float = option(
-        default=2.0,
-        domain=NON_NEGATIVE,
-        doc="weight of the slow average; 4 to 10 in the paper.",
+        default=2.0, domain=NON_NEGATIVE, doc="weight of the slow average; 4 to 10 in the paper."
     )
     beta3_warmup: float | None = option(
         default=None,
@@ -119,12 +113,8 @@ class AdEMAMix(RuleOptimizer):
         doc="steps until alpha has its value; None or 0: from the start.",
     )
     eps: float = option(
-        default=1e-8,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="fraction of w taken off per step and unit of lr.",
+        default=0.0, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr."
     )

@@ -75,20 +75,12 @@ class ADOPT(RuleOptimizer):
         maximize(_look_first(either("decouple", decoupled_decay(adopt), l2_decay(adopt))))
     )
 
-    lr: Any = option(
-        default=1e-3,
-        domain=NON_NEGATIVE,
-        doc="learning rate; units of w per step.",
-    )
+    lr: Any = option(default=1e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
     betas: tuple[float, float] = option(
-        default=(0.9, 0.9999),
-        domain=(DECAY, DECAY),
-        doc="how much of each average is kept.",
+        default=(0.9, 0.9999), domain=(DECAY, DECAY), doc="how much of each average is kept."
     )
     eps: float = option(
-        default=1e-6,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-6, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     clip_lambda: float | None = option(
         default=0.25,

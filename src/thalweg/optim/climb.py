@@ -37,11 +37,7 @@ class Climb(Moving):
     rule = maximize(climb)
     heedless = "a climb goes along the gradient"
 
-    rho: float = option(
-        default=0.05,
-        domain=NON_NEGATIVE,
-        doc="how far to climb; units of w.",
-    )
+    rho: float = option(default=0.05, domain=NON_NEGATIVE, doc="how far to climb; units of w.")
     adaptive: bool = choice(default=False, doc="measure the way in units of each weight.")
 
     def _check(self, group: Group) -> None:

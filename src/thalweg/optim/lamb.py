@@ -77,19 +77,12 @@ class LAMB(RuleOptimizer):
         domain=NON_NEGATIVE,
         doc="learning rate; the share of a tensor's length that it moves in a step.",
     )
-    bias_correction: bool = choice(
-        default=True,
-        doc="divide by ``1 - beta^step``, as above.",
-    )
+    bias_correction: bool = choice(default=True, doc="divide by ``1 - beta^step``, as above.")
     betas: tuple[float, float] = option(
-        default=(0.9, 0.999),
-        domain=(DECAY, DECAY),
-        doc="how much of each average is kept.",
+        default=(0.9, 0.999), domain=(DECAY, DECAY), doc="how much of each average is kept."
     )
     eps: float = option(
-        default=1e-6,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-6, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     weight_decay: float = option(
         default=0.01,
@@ -115,7 +108,5 @@ class LAMB(RuleOptimizer):
         kw_only=True,
     )
     max_grad_norm: float | None = common(
-        default=1.0,
-        doc="As for every optimizer; 1.0 is the official code's.",
-        kw_only=True,
+        default=1.0, doc="As for every optimizer; 1.0 is the official code's.", kw_only=True
     )

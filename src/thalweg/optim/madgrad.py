@@ -83,14 +83,10 @@ class MADGRAD(RuleOptimizer):
     boundless = "it goes from the start every time: what is cut off comes back with the next step"
 
     lr: Any = option(
-        default=1e-2,
-        domain=NON_NEGATIVE,
-        doc="learning rate; not comparable with SGD's or Adam's.",
+        default=1e-2, domain=NON_NEGATIVE, doc="learning rate; not comparable with SGD's or Adam's."
     )
     momentum: float = option(
-        default=0.9,
-        domain=DECAY,
-        doc="how much of w is kept; 0 does not keep x0.",
+        default=0.9, domain=DECAY, doc="how much of w is kept; 0 does not keep x0."
     )
     weight_decay: float = option(
         default=0.0,

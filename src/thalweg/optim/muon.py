@@ -111,19 +111,10 @@ class Muon(RuleOptimizer):
         doc="learning rate; the spectral norm of a step, before ratio.",
     )
     weight_decay: float = option(
-        default=0.1,
-        domain=NON_NEGATIVE,
-        doc="fraction of w taken off per step and unit of lr.",
+        default=0.1, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr."
     )
-    momentum: float = option(
-        default=0.95,
-        domain=DECAY,
-        doc="how much of b is kept.",
-    )
-    nesterov: bool = choice(
-        default=True,
-        doc="look ahead, as u above.",
-    )
+    momentum: float = option(default=0.95, domain=DECAY, doc="how much of b is kept.")
+    nesterov: bool = choice(default=True, doc="look ahead, as u above.")
     ns_coefficients: tuple[float, float, float] = option(
         default=(3.4445, -4.7750, 2.0315),
         domain=(Interval(-math.inf), Interval(-math.inf), Interval(-math.inf)),
@@ -174,10 +165,7 @@ class Muon(RuleOptimizer):
         kw_only=True,
     )
     adamw_eps: float = option(
-        default=1e-10,
-        domain=NON_NEGATIVE,
-        doc="AdamW's eps; units of the gradient.",
-        kw_only=True,
+        default=1e-10, domain=NON_NEGATIVE, doc="AdamW's eps; units of the gradient.", kw_only=True
     )
     adamw_weight_decay: float | None = option(
         default=None,

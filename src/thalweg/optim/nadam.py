@@ -80,25 +80,15 @@ class NAdam(RuleOptimizer):
         maximize(either("decoupled_weight_decay", decoupled_decay(nadam), l2_decay(nadam)))
     )
 
-    lr: Any = option(
-        default=2e-3,
-        domain=NON_NEGATIVE,
-        doc="learning rate; units of w per step.",
-    )
+    lr: Any = option(default=2e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
     betas: tuple[float, float] = option(
-        default=(0.9, 0.999),
-        domain=(DECAY, DECAY),
-        doc="how much of each average is kept.",
+        default=(0.9, 0.999), domain=(DECAY, DECAY), doc="how much of each average is kept."
     )
     eps: float = option(
-        default=1e-8,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="L2 regularisation, ``g + weight_decay w``.",
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
     )
     momentum_decay: float = option(
         default=4e-3,
@@ -106,6 +96,5 @@ class NAdam(RuleOptimizer):
         doc="how fast mu rises from half of beta1 to beta1; per step.",
     )
     decoupled_weight_decay: bool = choice(
-        default=False,
-        doc="shrink w by ``lr weight_decay`` beside the step, as AdamW does.",
+        default=False, doc="shrink w by ``lr weight_decay`` beside the step, as AdamW does."
     )

@@ -17,10 +17,7 @@ class Common(Declared):
 
     params: Any
     maximize: bool = common(
-        default=False,
-        choices=(False, True),
-        doc="Climb instead of descend.",
-        kw_only=True,
+        default=False, choices=(False, True), doc="Climb instead of descend.", kw_only=True
     )
     cautious: bool = common(
         default=False,

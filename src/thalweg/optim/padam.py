@@ -90,23 +90,16 @@ class Padam(RuleOptimizer):
         ),
     )
     betas: tuple[float, float] = option(
-        default=(0.9, 0.999),
-        domain=(DECAY, DECAY),
-        doc="how much of each average is kept.",
+        default=(0.9, 0.999), domain=(DECAY, DECAY), doc="how much of each average is kept."
     )
     eps: float = option(
-        default=1e-8,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="L2 regularisation, ``g + weight_decay w``.",
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
     )
     amsgrad: bool = choice(
-        default=True,
-        doc="divide by the largest v so far, as the paper does; False: by v.",
+        default=True, doc="divide by the largest v so far, as the paper does; False: by v."
     )
     partial: float = option(
         default=1 / 4,

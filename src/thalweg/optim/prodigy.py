@@ -139,26 +139,19 @@ class Prodigy(RuleOptimizer):
         doc="how much of num and s is kept, from 0 to below 1; None: the root of beta2.",
     )
     eps: float = option(
-        default=1e-8,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="fraction of w taken off per step and unit of lr d.",
+        default=0.0, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr d."
     )
     decouple: bool = choice(
-        default=True,
-        doc="False makes the decay L2 regularisation, ``g + weight_decay w``.",
+        default=True, doc="False makes the decay L2 regularisation, ``g + weight_decay w``."
     )
     use_bias_correction: bool = choice(
-        default=False,
-        doc="multiply lr by ``sqrt(1 - beta2^step) / (1 - beta1^step)``.",
+        default=False, doc="multiply lr by ``sqrt(1 - beta2^step) / (1 - beta1^step)``."
     )
     safeguard_warmup: bool = choice(
-        default=False,
-        doc="leave lr out of s, for schedules that start small.",
+        default=False, doc="leave lr out of s, for schedules that start small."
     )
     d0: float = option(
         default=1e-6,

@@ -99,11 +99,8 @@ class RAdam(RuleOptimizer):
         ),
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="L2 regularisation, ``g + weight_decay w``.",
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
     )
     decoupled_weight_decay: bool = choice(
-        default=False,
-        doc="shrink w by ``lr weight_decay`` beside the step, as AdamW does.",
+        default=False, doc="shrink w by ``lr weight_decay`` beside the step, as AdamW does."
     )

@@ -53,34 +53,21 @@ class RMSprop(RuleOptimizer):
     rule = clip_global_norm(maximize(l2_decay(rmsprop)))
     heedless = "each step has the gradient's sign, so that nothing would be left out"
 
-    lr: Any = option(
-        default=1e-2,
-        domain=NON_NEGATIVE,
-        doc="learning rate; units of w.",
-    )
+    lr: Any = option(default=1e-2, domain=NON_NEGATIVE, doc="learning rate; units of w.")
     alpha: float = option(
-        default=0.99,
-        domain=Interval(0.0, 1.0),
-        doc="how much of the average is kept, from 0 to 1.",
+        default=0.99, domain=Interval(0.0, 1.0), doc="how much of the average is kept, from 0 to 1."
     )
     eps: float = option(
-        default=1e-8,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="L2 regularisation, ``g + weight_decay w``.",
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
     )
     momentum: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="of the scaled gradients; 0 keeps no buffer.",
+        default=0.0, domain=NON_NEGATIVE, doc="of the scaled gradients; 0 keeps no buffer."
     )
     centered: bool = choice(
-        default=False,
-        doc="divide by the root of the variance instead of the mean square.",
+        default=False, doc="divide by the root of the variance instead of the mean square."
     )
 
     def _check(self, group: dict[str, Any]) -> None:

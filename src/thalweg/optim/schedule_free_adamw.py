@@ -90,19 +90,13 @@ class ScheduleFreeAdamW(ScheduleFree):
         ),
     )
     eps: float = option(
-        default=1e-8,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="fraction of y taken off z per step and unit of lr.",
+        default=0.0, domain=NON_NEGATIVE, doc="fraction of y taken off z per step and unit of lr."
     )
     warmup_steps: float = option(
-        default=0,
-        domain=NON_NEGATIVE,
-        doc="steps in which the rate grows from 0 to lr.",
+        default=0, domain=NON_NEGATIVE, doc="steps in which the rate grows from 0 to lr."
     )
     r: float = option(
         default=0.0,

@@ -79,11 +79,7 @@ class ScheduleFreeRAdam(ScheduleFree):
 
     rule = clip_global_norm(maximize(schedule_free_radam))
 
-    lr: Any = option(
-        default=0.0025,
-        domain=NON_NEGATIVE,
-        doc="learning rate; units of w per step.",
-    )
+    lr: Any = option(default=0.0025, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
     betas: tuple[float, float] = option(
         default=(0.9, 0.999),
         domain=(BETWEEN, DECAY),
@@ -93,14 +89,10 @@ class ScheduleFreeRAdam(ScheduleFree):
         ),
     )
     eps: float = option(
-        default=1e-8,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="fraction of y taken off z per step and unit of lr.",
+        default=0.0, domain=NON_NEGATIVE, doc="fraction of y taken off z per step and unit of lr."
     )
     r: float = option(
         default=0.0,

@@ -78,14 +78,10 @@ class ScheduleFreeSGD(ScheduleFree):
         ),
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="L2 regularisation at y, ``g + weight_decay w``.",
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation at y, ``g + weight_decay w``."
     )
     warmup_steps: float = option(
-        default=0,
-        domain=NON_NEGATIVE,
-        doc="steps in which the rate grows from 0 to lr.",
+        default=0, domain=NON_NEGATIVE, doc="steps in which the rate grows from 0 to lr."
     )
     r: float = option(
         default=0.0,

@@ -89,9 +89,7 @@ class SGD(LookingAhead):
     heedless = "each step has the gradient's sign, so that nothing would be left out"
 
     lr: Any = option(
-        default=1e-3,
-        domain=NON_NEGATIVE,
-        doc="learning rate; units of w per unit of gradient.",
+        default=1e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per unit of gradient."
     )
     momentum: float = option(
         default=0.0,
@@ -99,14 +97,10 @@ class SGD(LookingAhead):
         doc=("how much of the velocity is kept; 0 is plain gradient descent and keeps no state."),
     )
     dampening: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="what is taken off the new gradient in the velocity.",
+        default=0.0, domain=NON_NEGATIVE, doc="what is taken off the new gradient in the velocity."
     )
     weight_decay: float = option(
-        default=0.0,
-        domain=NON_NEGATIVE,
-        doc="L2 regularisation, ``g + weight_decay w``.",
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
     )
     nesterov: bool | Literal["lookahead"] = choice(
         default=False,

@@ -171,15 +171,9 @@ class SOAP(RuleOptimizer):
     }
     linked = ("betas", "shampoo_beta")
 
-    lr: Any = option(
-        default=3e-3,
-        domain=NON_NEGATIVE,
-        doc="learning rate; units of w per step.",
-    )
+    lr: Any = option(default=3e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
     betas: tuple[float, float] = option(
-        default=(0.95, 0.95),
-        domain=(DECAY, DECAY),
-        doc="how much of m and v is kept.",
+        default=(0.95, 0.95), domain=(DECAY, DECAY), doc="how much of m and v is kept."
     )
     shampoo_beta: float = option(
         default=-1,
@@ -187,14 +181,10 @@ class SOAP(RuleOptimizer):
         doc="how much of F is kept, below 1; negative: as beta2.",
     )
     eps: float = option(
-        default=1e-8,
-        domain=NON_NEGATIVE,
-        doc="keeps the quotient finite; units of the gradient.",
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
     )
     weight_decay: float = option(
-        default=0.01,
-        domain=NON_NEGATIVE,
-        doc="fraction of w taken off per step and unit of lr.",
+        default=0.01, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr."
     )
     precondition_frequency: int = option(
         default=10,
@@ -214,13 +204,9 @@ class SOAP(RuleOptimizer):
             "smaller limit."
         ),
     )
-    precondition_1d: bool = choice(
-        default=False,
-        doc="give vectors a basis too.",
-    )
+    precondition_1d: bool = choice(default=False, doc="give vectors a basis too.")
     normalize_grads: bool = choice(
-        default=False,
-        doc="divide d by its root mean square over the parameter.",
+        default=False, doc="divide d by its root mean square over the parameter."
     )
     data_format: Literal["channels_first", "channels_last"] = choice(
         default="channels_first",
@@ -231,8 +217,7 @@ class SOAP(RuleOptimizer):
         ),
     )
     correct_bias: bool = choice(
-        default=True,
-        doc="free m and v of the bias of their start at zero.",
+        default=True, doc="free m and v of the bias of their start at zero."
     )
 
     def hyperparameters(self, group: Group) -> Values:
