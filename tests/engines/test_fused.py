@@ -15,11 +15,12 @@ import torch
 from thalweg import optim
 from thalweg.engines import sweep, threads
 from thalweg.engines.kernel import machine
+from thalweg.optim.declared import option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import mean, norm, rule, sqrt, total, where
 from thalweg.rule.graph import storing_last
 from thalweg.rule.rule import Rule
+from thalweg.validation import NON_NEGATIVE
 
 SIZES = ((), (5,), (0, 3), (3, 7), (2 * sweep.CHUNK + 3,))
 
@@ -38,9 +39,10 @@ def give_gradients(params, seed):
 def optimizer(r: Rule, params, **common):
     class Made(RuleOptimizer):
         rule = r
-        domains = {"lr": NON_NEGATIVE, "beta1": NON_NEGATIVE}
+        lr: float = option(default=0.01, domain=NON_NEGATIVE, doc="")
+        betas: tuple[float] = option(default=(0.9,), domain=(NON_NEGATIVE,), doc="")
 
-    return Made(params, {"lr": 0.01, "betas": (0.9,)}, common)
+    return Made(params, **common)
 
 
 @rule(state=("m", "v"))

@@ -8,10 +8,11 @@ import io
 import pytest
 import torch
 
+from thalweg.optim.declared import option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import clip_global_norm, matrix, maximum, mean, norm, rule, shaped, sqrt
 from thalweg.rule.formula import latex, text
+from thalweg.validation import NON_NEGATIVE
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 2e-2}
@@ -87,12 +88,12 @@ SHAPES = ((12, 5), (3, 40), (2, 3, 2, 2), (1, 1), (4, 4))
 def optimizer(r, params, engine="auto", **common):
     class Made(RuleOptimizer):
         rule = r
-        domains = {"lr": NON_NEGATIVE, "beta": NON_NEGATIVE}
+        lr: float = option(default=0.05, domain=NON_NEGATIVE, doc="")
+        beta: float = option(default=0.9, domain=NON_NEGATIVE, doc="")
 
-    defaults = {"lr": 0.05, "beta": 0.9}
     if "max_grad_norm" in r.scalars:
         common.setdefault("max_grad_norm", 0.5)
-    return Made(params, defaults, {"engine": engine, **common})
+    return Made(params, engine=engine, **common)
 
 
 def made(seed, dtype, shapes=SHAPES):

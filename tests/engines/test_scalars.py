@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from thalweg.optim.declared import option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import cbrt, exp, log, maximum, norm, rule
+from thalweg.validation import NON_NEGATIVE
 
 
 @rule(state=("m", "product"), scalar=("product",), start={"product": 1.0})
@@ -31,9 +32,10 @@ def common(g, m, d, *, first):
 def optimizer(r, params, engine):
     class Made(RuleOptimizer):
         rule = r
-        domains = {"lr": NON_NEGATIVE, "first": NON_NEGATIVE}
+        lr: float = option(default=0.1, domain=NON_NEGATIVE, doc="")
+        first: float = option(default=1e-3, domain=NON_NEGATIVE, doc="")
 
-    return Made(params, {"lr": 0.1, "first": 1e-3}, {"engine": engine})
+    return Made(params, engine=engine)
 
 
 def give_gradients(params, step):

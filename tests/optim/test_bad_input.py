@@ -12,7 +12,7 @@ import torch
 from optim.table import ROWS, TABLE, every_engine, every_row
 from optim.training import assert_same, contents, gradients, params, snapshot, step, tensors, train
 from thalweg import optim
-from thalweg.optim.options import DECAY
+from thalweg.validation import DECAY
 
 COURSE = gradients(4)
 NO_NUMBERS = ("0.1", None, True, [0.1], 1j, torch.tensor([0.1, 0.2]), torch.tensor(1j))

@@ -125,7 +125,7 @@ def differences(name):
 
     # ---- constructor, groups
 
-    here, there = (inspect.signature(c.__init__).parameters for c in (ours, theirs))
+    here, there = (inspect.signature(c).parameters for c in (ours, theirs))
     accepted = {*here, *ours([torch.ones(2, 2, requires_grad=True)]).defaults}
     note("signature", [*there] == [*here][: len(there)] or {*there} <= accepted)
     positional = [n for n, p in there.items() if p.kind is p.POSITIONAL_OR_KEYWORD]

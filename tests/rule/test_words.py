@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import maximum, mean, minimum, norm, rule, sign, sqrt, total, where
 from thalweg.rule.words import Number
+from thalweg.validation import NON_NEGATIVE
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 2.5, -3.5, 1e-30, 1e30, math.inf, -math.inf, math.nan]
 PAIRS = [(a, b) for a in SPECIAL for b in SPECIAL]

@@ -19,7 +19,7 @@ from thalweg.analysis.derivatives import (
     point,
 )
 from thalweg.analysis.surroundings import Surroundings, norm
-from thalweg.optim.options import Interval, check, number
+from thalweg.validation import Interval, check, number
 
 Verdict = Literal[
     "minimum", "maximum", "saddle", "degenerate", "not critical", "not differentiable"

@@ -15,9 +15,9 @@ from thalweg.analysis.derivatives import Function, function
 from thalweg.analysis.derivatives import gradient as gradient_of
 from thalweg.analysis.descent import Descent
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE, Interval, check, check_choice, number
 from thalweg.optim.registry import ALGORITHMS, Algorithm, find
 from thalweg.problems.landscapes.noise import GradientNoise
+from thalweg.validation import NON_NEGATIVE, Interval, check, check_choice, number
 
 Noise = Callable[[Tensor, int, int], Tensor]
 

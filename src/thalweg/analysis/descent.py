@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.optim.options import NON_NEGATIVE, check, number
+from thalweg.validation import NON_NEGATIVE, check, number
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from thalweg.analysis.rate_curve import Curve, read, window
 from thalweg.analysis.rate_range_result import RateRange, conclude
 from thalweg.analysis.trainee import Forward, Trainee, check_bound
 from thalweg.analysis.untouched import generators_kept, never_run
-from thalweg.optim.options import DECAY, Interval, check, number
+from thalweg.validation import DECAY, Interval, check, number
 
 RATE = Interval(0.0, open_low=True)
 

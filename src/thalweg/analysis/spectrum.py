@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg.analysis.hessian_product import Hessian, Loss
-from thalweg.optim.options import Interval, check, number
+from thalweg.validation import Interval, check, number
 
 POSITIVE = Interval(0.0, open_low=True)
 # What a product with the Hessian may be off by, in last places of the largest eigenvalue. Seen in

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from thalweg.analysis.critical_point import critical_point
 from thalweg.analysis.derivatives import Function
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Interval, check, number
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval, check, number
 
 FINITE = Interval(-math.inf)
 POSITIVE = Interval(0.0, open_low=True)

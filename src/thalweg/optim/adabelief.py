@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
     Rule,
     bounded,
@@ -21,6 +21,7 @@ from thalweg.rule import (
     where,
 )
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 @bounded
@@ -69,19 +70,6 @@ class AdaBelief(RuleOptimizer):
     ``longest = 2 / (1 - beta2) - 1``, ``rho = longest - 2 step beta2^step / (1 - beta2^step)``,
     ``r = sqrt((rho - 4) (rho - 2) longest / ((longest - 4) (longest - 2) rho))``.
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per step.
-        betas: how much of each average is kept, from 0 to below 1.
-        eps: added to s in each step and to its root, at least 0; the authors advise 1e-8 where SGD
-            beats Adam and 1e-16 where Adam beats SGD.
-        weight_decay: fraction of w taken off per step and unit of lr, at least 0.
-        amsgrad: put the largest s so far in s's place; without ``rectify`` only.
-        weight_decouple: False: weight_decay is L2 regularisation, ``g + weight_decay w``.
-        fixed_decay: weights shrink by ``weight_decay`` whatever lr is; with ``weight_decouple``.
-        rectify: hold steps back while s is an average of few.
-        degenerated_to_sgd: with ``rectify``: whether to step at all while rho is below 5.
-
     State: ``step``; ``exp_avg`` (m), ``exp_avg_var`` (s) and, with amsgrad, ``max_exp_avg_var``,
     each of the parameter's shape.
 
@@ -106,50 +94,42 @@ class AdaBelief(RuleOptimizer):
             )
         )
     )
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-    }
-    flags = dict.fromkeys(
-        ("amsgrad", "weight_decouple", "fixed_decay", "rectify", "degenerated_to_sgd"),
-        (False, True),
-    )
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-16,
-        weight_decay: float = 0.0,
-        amsgrad: bool = False,
-        weight_decouple: bool = True,
-        fixed_decay: bool = False,
-        rectify: bool = True,
-        degenerated_to_sgd: bool = True,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "amsgrad": amsgrad,
-            "weight_decouple": weight_decouple,
-            "fixed_decay": fixed_decay,
-            "rectify": rectify,
-            "degenerated_to_sgd": degenerated_to_sgd,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(default=1e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
+    betas: tuple[float, float] = option(
+        default=(0.9, 0.999), domain=(DECAY, DECAY), doc="how much of each average is kept."
+    )
+    eps: float = option(
+        default=1e-16,
+        domain=NON_NEGATIVE,
+        doc=(
+            "added to s in each step and to its root; the authors advise 1e-8 where SGD "
+            "beats Adam and 1e-16 where Adam beats SGD."
+        ),
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr."
+    )
+    amsgrad: bool = choice(
+        default=False, doc="put the largest s so far in s's place; without ``rectify`` only."
+    )
+    weight_decouple: bool = choice(
+        default=True, doc="False: weight_decay is L2 regularisation, ``g + weight_decay w``."
+    )
+    fixed_decay: bool = choice(
+        default=False,
+        doc="weights shrink by ``weight_decay`` whatever lr is; with ``weight_decouple``.",
+    )
+    rectify: bool = choice(default=True, doc="hold steps back while s is an average of few.")
+    degenerated_to_sgd: bool = choice(
+        default=True, doc="with ``rectify``: whether to step at all while rho is below 5."
+    )
 
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)
-        for option, needs, value in (
+        for name, needs, value in (
             ("amsgrad", "rectify", False),
             ("fixed_decay", "weight_decouple", True),
         ):
-            if group[option] and group[needs] is not value:
-                raise ValueError(f"{option}=True needs {needs}={value}, not {not value}")
+            if group[name] and group[needs] is not value:
+                raise ValueError(f"{name}=True needs {needs}={value}, not {not value}")

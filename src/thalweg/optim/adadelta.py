@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE, Common, Interval
 from thalweg.rule import bounded, clip_global_norm, l2_decay, maximize, rule, sqrt
+from thalweg.validation import NON_NEGATIVE, Interval
 
 
 @bounded
@@ -29,14 +30,6 @@ class Adadelta(RuleOptimizer):
         u <- rho u + (1 - rho) delta^2
         w <- w - lr delta
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: factor of the step, at least 0; no unit. 1 is the paper's method.
-        rho: how much of each average is kept, from 0 to 1.
-        eps: sets the size of the first steps, for u is zero then, and keeps the quotient finite, at
-            least 0; added to squares of steps and of gradients alike, whatever their units.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
-
     State: ``step``; ``square_avg`` (v) and ``acc_delta`` (u), each of the parameter's shape.
 
     Where papers and code disagree:
@@ -49,21 +42,24 @@ class Adadelta(RuleOptimizer):
 
     rule = clip_global_norm(maximize(l2_decay(adadelta)))
     heedless = "each of its steps has the gradient's sign, so that nothing would be left out"
-    domains = {
-        "lr": NON_NEGATIVE,
-        "rho": Interval(0.0, 1.0),
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-    }
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1.0,
-        rho: float = 0.9,
-        eps: float = 1e-6,
-        weight_decay: float = 0.0,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1.0,
+        domain=NON_NEGATIVE,
+        doc="factor of the step; no unit. 1 is the paper's method.",
+    )
+    rho: float = option(
+        default=0.9, domain=Interval(0.0, 1.0), doc="how much of each average is kept, from 0 to 1."
+    )
+    eps: float = option(
+        default=1e-6,
+        domain=NON_NEGATIVE,
+        doc=(
+            "sets the size of the first steps, for u is zero then, and keeps the quotient "
+            "finite; added to squares of steps and of gradients alike, whatever their "
+            "units."
+        ),
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
+    )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from thalweg.optim.declared import option
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     bounded,
     clip_global_norm,
@@ -26,6 +26,7 @@ from thalweg.rule import (
     where,
 )
 from thalweg.rule.words import named
+from thalweg.validation import NON_NEGATIVE, Interval
 
 SHORT, MANY = 8, 1000  # sides and stacks of matrices at which torch's own loops are the slower ones
 
@@ -120,16 +121,6 @@ class Adafactor(RuleOptimizer):
         alpha = max(eps2, rms(w)) min(lr, 1 / sqrt(step))           rms(x) = sqrt(mean(x^2))
         w <- (1 - lr weight_decay) w - alpha u / max(1, rms(u) / d)
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: largest relative step, at least 0: the share of rms(w) that w may move.
-        beta2_decay: exponent of the step count, at most 0: how fast old squares are forgotten less.
-        eps: (eps1, eps2). The least root of v, at least 0, in units of the gradient; None: the
-            rounding unit of the parameter's dtype. The least rms(w) that steps are measured by, at
-            least 0, in units of w.
-        d: the largest rms of u, at least 1.
-        weight_decay: fraction of w taken off per step and unit of lr, at least 0.
-
     State: ``step``; ``row_var`` (r) and ``col_var`` (c), whose last or last but one dimension is 1,
     in float32 or float64; ``variance`` (v) for parameters of fewer than two dimensions, of their
     shape.
@@ -150,34 +141,31 @@ class Adafactor(RuleOptimizer):
         "complex": "rows and columns have means of real squares",
         "differentiable": "the averages of rows and columns are written in place",
     }
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta2_decay": Interval(-math.inf, 0.0),
-        "eps1": Interval(0.0, optional=True),
-        "eps2": NON_NEGATIVE,
-        "d": Interval(1.0),
-        "weight_decay": NON_NEGATIVE,
-    }
-    parts = {"eps": ("eps1", "eps2")}
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-2,
-        beta2_decay: float = -0.8,
-        eps: tuple[float | None, float] = (None, 1e-3),
-        d: float = 1.0,
-        weight_decay: float = 0.0,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "beta2_decay": beta2_decay,
-            "eps": eps,
-            "d": d,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1e-2,
+        domain=NON_NEGATIVE,
+        doc="largest relative step: the share of rms(w) that w may move.",
+    )
+    beta2_decay: float = option(
+        default=-0.8,
+        domain=Interval(-math.inf, 0.0),
+        doc=("exponent of the step count, at most 0: how fast old squares are forgotten less."),
+    )
+    eps: tuple[float | None, float] = option(
+        default=(None, 1e-3),
+        domain=(Interval(0.0, optional=True), NON_NEGATIVE),
+        doc=(
+            "(eps1, eps2). The least root of v, in units of the gradient; None: the "
+            "rounding unit of the parameter's dtype. The least rms(w) that steps are "
+            "measured by, at least 0, in units of w."
+        ),
+        parts=("eps1", "eps2"),
+    )
+    d: float = option(default=1.0, domain=Interval(1.0), doc="the largest rms of u, at least 1.")
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr."
+    )
 
     def particulars(self, p: Tensor, group: Group) -> dict[str, Any]:
         """Whether v is kept in factors, and what eps1 is for this dtype."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE, Common
 from thalweg.rule import bounded, clip_global_norm, l2_decay, maximize, rule, sqrt
+from thalweg.validation import NON_NEGATIVE
 
 
 @bounded
@@ -31,16 +32,6 @@ class Adagrad(RuleOptimizer):
         s <- s + g^2
         w <- w - lr / (1 + (step - 1) lr_decay) g / (sqrt(s) + eps)
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w.
-        lr_decay: 1/t decay of lr per step, at least 0.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
-        initial_accumulator_value: what s starts at, at least 0; units of the gradient squared.
-        eps: keeps the quotient finite, at least 0; units of the gradient.
-        convention: ``"torch"``: eps is added to the root. ``"inside"``: it is added to s under the
-            root (units of the gradient squared).
-
     State: ``step``; ``sum``, of the parameter's shape, allocated at construction as torch does.
 
     Where papers and code disagree:
@@ -53,34 +44,25 @@ class Adagrad(RuleOptimizer):
 
     rule = clip_global_norm(maximize(l2_decay(adagrad)))
     heedless = "each of its steps has the gradient's sign, so that nothing would be left out"
-    domains = {
-        "lr": NON_NEGATIVE,
-        "lr_decay": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-        "initial_accumulator_value": NON_NEGATIVE,
-        "eps": NON_NEGATIVE,
-    }
-    flags = {"convention": ("torch", "inside")}
     eager = True
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-2,
-        lr_decay: float = 0.0,
-        weight_decay: float = 0.0,
-        initial_accumulator_value: float = 0.0,
-        eps: float = 1e-10,
-        *,
-        convention: Literal["torch", "inside"] = "torch",
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "lr_decay": lr_decay,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "initial_accumulator_value": initial_accumulator_value,
-            "convention": convention,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(default=1e-2, domain=NON_NEGATIVE, doc="learning rate; units of w.")
+    lr_decay: float = option(default=0.0, domain=NON_NEGATIVE, doc="1/t decay of lr per step.")
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
+    )
+    initial_accumulator_value: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="what s starts at; units of the gradient squared."
+    )
+    eps: float = option(
+        default=1e-10, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
+    )
+    convention: Literal["torch", "inside"] = choice(
+        default="torch",
+        choices=("torch", "inside"),
+        doc=(
+            '``"torch"``: eps is added to the root. ``"inside"``: it is added to s under '
+            "the root (units of the gradient squared)."
+        ),
+        kw_only=True,
+    )

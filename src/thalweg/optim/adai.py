@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     bounded,
     cautious,
@@ -21,6 +21,7 @@ from thalweg.rule import (
     where,
 )
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 
 @bounded
@@ -55,16 +56,6 @@ class Adai(RuleOptimizer):
         m <- beta1 m + (1 - beta1) g            m_hat = m / (1 - p)
         w <- w - lr m_hat
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per unit of gradient. As for SGD without momentum,
-            or ten times that of SGD with momentum 0.9.
-        betas: (beta0, beta2): how far beta1 is from 1 where v_hat is at its mean, at least 0; how
-            much of v is kept, from 0 to below 1.
-        eps: how far beta1 is from 1 at least, from 0 to 1; no unit.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
-        decoupled: shrink w by ``lr weight_decay`` beside the step instead (AdaiW).
-
     State: ``step``; ``exp_avg`` (m), ``exp_avg_sq`` (v) and ``beta1_prod`` (p), each of the
     parameter's shape. In 16 bits p cannot say that it is 0.999: keep the state in float32.
 
@@ -79,30 +70,32 @@ class Adai(RuleOptimizer):
     """
 
     rule = clip_global_norm(maximize(either("decoupled", decoupled_decay(adai), l2_decay(adai))))
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta0": NON_NEGATIVE,
-        "beta2": DECAY,
-        "eps": Interval(0.0, 1.0),
-        "weight_decay": NON_NEGATIVE,
-    }
-    flags = {"decoupled": (False, True)}
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-1,
-        betas: tuple[float, float] = (0.1, 0.99),
-        eps: float = 1e-3,
-        weight_decay: float = 0.0,
-        decoupled: bool = False,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "decoupled": decoupled,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1e-1,
+        domain=NON_NEGATIVE,
+        doc=(
+            "learning rate; units of w per unit of gradient. As for SGD without momentum, "
+            "or ten times that of SGD with momentum 0.9."
+        ),
+    )
+    betas: tuple[float, float] = option(
+        default=(0.1, 0.99),
+        domain=(NON_NEGATIVE, DECAY),
+        doc=(
+            "(beta0, beta2): how far beta1 is from 1 where v_hat is at its mean; how much "
+            "of v is kept."
+        ),
+        parts=("beta0", "beta2"),
+    )
+    eps: float = option(
+        default=1e-3,
+        domain=Interval(0.0, 1.0),
+        doc="how far beta1 is from 1 at least, from 0 to 1; no unit.",
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
+    )
+    decoupled: bool = choice(
+        default=False, doc="shrink w by ``lr weight_decay`` beside the step instead (AdaiW)."
+    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
     bounded,
     cautious,
@@ -18,6 +18,7 @@ from thalweg.rule import (
     rule,
     sqrt,
 )
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 @bounded
@@ -58,20 +59,6 @@ class Adam(RuleOptimizer):
         v <- beta2 v + (1 - beta2) g^2          v_hat = v / (1 - beta2^step)
         w <- w - lr m_hat / (sqrt(v_hat) + eps)
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per step.
-        betas: how much of each average is kept, from 0 to below 1.
-        eps: keeps the quotient finite, at least 0; units of the gradient. Values from 1e-12 to 1e-3
-            are in use, and they matter.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0; for decay that the
-            averages do not see, take :class:`~thalweg.optim.AdamW`.
-        amsgrad: put the largest v so far in v's place (Reddi et al. 2018, arXiv:1904.09237).
-        decoupled_weight_decay: torch's switch to AdamW's decay.
-        convention: ``"torch"``: eps stands beside the root. ``"eadam"``: eps is added to v in every
-            step instead, ``v <- beta2 v + (1 - beta2) g^2 + eps``, where it adds up to
-            ``eps / (1 - beta2)`` under the root (units of the gradient squared).
-
     State: ``step``; ``exp_avg`` (m), ``exp_avg_sq`` (v) and, with amsgrad, ``max_exp_avg_sq``, each
     of the parameter's shape.
 
@@ -89,39 +76,41 @@ class Adam(RuleOptimizer):
     rule = clip_global_norm(
         maximize(either("decoupled_weight_decay", decoupled_decay(adam), l2_decay(adam)))
     )
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-    }
-    flags = {
-        "amsgrad": (False, True),
-        "decoupled_weight_decay": (False, True),
-        "convention": ("torch", "eadam"),
-    }
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        amsgrad: bool = False,
-        *,
-        decoupled_weight_decay: bool = False,
-        convention: Literal["torch", "eadam"] = "torch",
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "amsgrad": amsgrad,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "convention": convention,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(default=1e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
+    betas: tuple[float, float] = option(
+        default=(0.9, 0.999), domain=(DECAY, DECAY), doc="how much of each average is kept."
+    )
+    eps: float = option(
+        default=1e-8,
+        domain=NON_NEGATIVE,
+        doc=(
+            "keeps the quotient finite; units of the gradient. Values from 1e-12 to 1e-3 "
+            "are in use, and they matter."
+        ),
+    )
+    weight_decay: float = option(
+        default=0.0,
+        domain=NON_NEGATIVE,
+        doc=(
+            "L2 regularisation, ``g + weight_decay w``; for decay that the averages do "
+            "not see, take :class:`~thalweg.optim.AdamW`."
+        ),
+    )
+    amsgrad: bool = choice(
+        default=False,
+        doc="put the largest v so far in v's place (Reddi et al. 2018, arXiv:1904.09237).",
+    )
+    decoupled_weight_decay: bool = choice(
+        default=False, doc="torch's switch to AdamW's decay.", kw_only=True
+    )
+    convention: Literal["torch", "eadam"] = choice(
+        default="torch",
+        choices=("torch", "eadam"),
+        doc=(
+            '``"torch"``: eps stands beside the root. ``"eadam"``: eps is added to v in '
+            "every step instead, ``v <- beta2 v + (1 - beta2) g^2 + eps``, where it adds "
+            "up to ``eps / (1 - beta2)`` under the root (units of the gradient squared)."
+        ),
+        kw_only=True,
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import bounded, cautious, clip_global_norm, l2_decay, maximize, maximum, rule
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 @bounded
@@ -28,13 +29,6 @@ class Adamax(RuleOptimizer):
         u <- max(beta2 u, |g| + eps)
         w <- w - lr m_hat / u
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per step.
-        betas: how much of the average, and of the largest gradient, is kept, from 0 to below 1.
-        eps: keeps the quotient finite, at least 0; units of the gradient.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
-
     State: ``step``; ``exp_avg`` (m) and ``exp_inf`` (u), each of the parameter's shape.
 
     Where papers and code disagree:
@@ -46,22 +40,16 @@ class Adamax(RuleOptimizer):
     """
 
     rule = clip_global_norm(maximize(l2_decay(adamax)))
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-    }
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, defaults, common)
+    lr: Any = option(default=2e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
+    betas: tuple[float, float] = option(
+        default=(0.9, 0.999),
+        domain=(DECAY, DECAY),
+        doc="how much of the average, and of the largest gradient, is kept.",
+    )
+    eps: float = option(
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import bounded, cautious, clip_global_norm, maximize, rule, sqrt, total, where
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 
 def _apply(w: Any, direction: Any, h: Any) -> Any:
@@ -75,20 +76,6 @@ class Adan(RuleOptimizer):
         n <- beta3 n + (1 - beta3) (g + beta2 d)^2      n_hat = n / (1 - beta3^step)
         w <- (w - lr (m_hat + beta2 v_hat) / (sqrt(n_hat) + eps)) / (1 + lr weight_decay)
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per step, 5 to 10 times Adam's.
-        betas: how much of each average is kept, from 0 to below 1; the paper's are one minus these.
-        eps: keeps the quotient finite, at least 0; units of the gradient.
-        weight_decay: decoupled decay per step and unit of lr, at least 0, by the proximal formula.
-        no_prox: shrink w by ``1 - lr weight_decay`` before the step instead, as AdamW does.
-        convention: ``"official"``: averages start at zero and are corrected for it. ``"paper"``:
-            no correction; m, v and n start as g, 0 and g^2, and v is the whole of d at step 2.
-        restart_radius: R of the paper's condition, at least 0: start afresh, from the present
-            weights, once ``k sum |w_new - w|^2 > R^2`` over the k steps since the last start, where
-            each square is weighted by ``sqrt(n_hat) + eps`` and the sum runs over all parameters.
-            None: never; ``restart()`` does it by hand.
-
     State: ``step``; ``exp_avg`` (m), ``exp_avg_diff`` (v), ``exp_avg_sq`` (n) and ``neg_pre_grad``
     (-g), each of the parameter's shape; with restart_radius, ``restart_step`` (k) and
     ``restart_path`` (the sum), one number each.
@@ -105,41 +92,51 @@ class Adan(RuleOptimizer):
     """
 
     rule = clip_global_norm(maximize(adan))
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "beta3": DECAY,
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-        "restart_radius": Interval(0.0, optional=True),
-    }
     united = (*RuleOptimizer.united, "restart_radius")
-    flags = {"no_prox": (False, True), "convention": ("official", "paper")}
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-3,
-        betas: tuple[float, float, float] = (0.98, 0.92, 0.99),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        no_prox: bool = False,
-        *,
-        convention: Literal["official", "paper"] = "official",
-        restart_radius: float | None = None,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "no_prox": no_prox,
-            "convention": convention,
-            "restart_radius": restart_radius,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1e-3,
+        domain=NON_NEGATIVE,
+        doc="learning rate; units of w per step, 5 to 10 times Adam's.",
+    )
+    betas: tuple[float, float, float] = option(
+        default=(0.98, 0.92, 0.99),
+        domain=(DECAY, DECAY, DECAY),
+        doc="how much of each average is kept; the paper's are one minus these.",
+    )
+    eps: float = option(
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
+    )
+    weight_decay: float = option(
+        default=0.0,
+        domain=NON_NEGATIVE,
+        doc="decoupled decay per step and unit of lr, by the proximal formula.",
+    )
+    no_prox: bool = choice(
+        default=False,
+        doc="shrink w by ``1 - lr weight_decay`` before the step instead, as AdamW does.",
+    )
+    convention: Literal["official", "paper"] = choice(
+        default="official",
+        choices=("official", "paper"),
+        doc=(
+            '``"official"``: averages start at zero and are corrected for it. '
+            '``"paper"``: no correction; m, v and n start as g, 0 and g^2, and v is the '
+            "whole of d at step 2."
+        ),
+        kw_only=True,
+    )
+    restart_radius: float | None = option(
+        default=None,
+        domain=Interval(0.0, optional=True),
+        doc=(
+            "R of the paper's condition, at least 0: start afresh, from the present "
+            "weights, once ``k sum |w_new - w|^2 > R^2`` over the k steps since the last "
+            "start, where each square is weighted by ``sqrt(n_hat) + eps`` and the sum "
+            "runs over all parameters. None: never; ``restart()`` does it by hand."
+        ),
+        kw_only=True,
+    )
 
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)

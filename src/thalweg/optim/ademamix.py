@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     bounded,
     cautious,
@@ -17,6 +17,7 @@ from thalweg.rule import (
     sqrt,
     where,
 )
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 
 def _half_life(beta: Any) -> Any:
@@ -75,17 +76,6 @@ class AdEMAMix(RuleOptimizer):
     While ``step < alpha_warmup`` alpha grows in proportion to step; while ``step < beta3_warmup``
     beta3 grows from beta1 so that its half-life ``log(1/2) / log(beta3)`` grows linearly.
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per step.
-        betas: how much of m1, v and m2 is kept, from 0 to below 1; with the first 0, m1 is the
-            gradient and not kept.
-        alpha: weight of the slow average, at least 0; 4 to 10 in the paper.
-        beta3_warmup: steps until beta3 has its value; None or 0: from the start.
-        alpha_warmup: steps until alpha has its value; None or 0: from the start.
-        eps: keeps the quotient finite, at least 0; units of the gradient.
-        weight_decay: fraction of w taken off per step and unit of lr, at least 0.
-
     State: ``step``; ``exp_avg_fast`` (m1, unless beta1 is 0), ``exp_avg_slow`` (m2) and
     ``exp_avg_sq`` (v), each of the parameter's shape.
 
@@ -100,38 +90,31 @@ class AdEMAMix(RuleOptimizer):
     """
 
     rule = clip_global_norm(maximize(decoupled_decay(ademamix)))
-    parts = {"betas": ("beta1", "beta2", "beta3")}
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "beta3": DECAY,
-        "alpha": NON_NEGATIVE,
-        "beta3_warmup": Interval(0.0, optional=True),
-        "alpha_warmup": Interval(0.0, optional=True),
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-    }
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-3,
-        betas: tuple[float, float, float] = (0.9, 0.999, 0.9999),
-        alpha: float = 2.0,
-        beta3_warmup: float | None = None,
-        alpha_warmup: float | None = None,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "alpha": alpha,
-            "beta3_warmup": beta3_warmup,
-            "alpha_warmup": alpha_warmup,
-            "eps": eps,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(default=1e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
+    betas: tuple[float, float, float] = option(
+        default=(0.9, 0.999, 0.9999),
+        domain=(DECAY, DECAY, DECAY),
+        doc=(
+            "how much of m1, v and m2 is kept; with the first 0, m1 is the gradient and not kept."
+        ),
+    )
+    alpha: float = option(
+        default=2.0, domain=NON_NEGATIVE, doc="weight of the slow average; 4 to 10 in the paper."
+    )
+    beta3_warmup: float | None = option(
+        default=None,
+        domain=Interval(0.0, optional=True),
+        doc="steps until beta3 has its value; None or 0: from the start.",
+    )
+    alpha_warmup: float | None = option(
+        default=None,
+        domain=Interval(0.0, optional=True),
+        doc="steps until alpha has its value; None or 0: from the start.",
+    )
+    eps: float = option(
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr."
+    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     Rule,
     bounded,
@@ -22,6 +22,7 @@ from thalweg.rule import (
     where,
 )
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 
 @bounded
@@ -59,18 +60,6 @@ class ADOPT(RuleOptimizer):
         w <- w - lr m
         v <- beta2 v + (1 - beta2) g^2          (step 1: only v <- g^2)
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per step.
-        betas: how much of each average is kept, from 0 to below 1.
-        eps: keeps the quotient finite, at least 0; units of the gradient.
-        clip_lambda: exponent of the bound on the scaled gradient, at least 0; None: no bound. The
-            official code takes a function of the number of steps before this one; its default
-            ``lambda step: step**0.25`` is 0.25 here.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0; see decouple.
-        decouple: weights shrink by ``lr weight_decay`` beside the step instead, as in AdamW; not in
-            the first step.
-
     State: ``step``; ``exp_avg`` (m) and ``exp_avg_sq`` (v), each of the parameter's shape.
 
     Where papers and code disagree:
@@ -85,33 +74,32 @@ class ADOPT(RuleOptimizer):
     rule = clip_global_norm(
         maximize(_look_first(either("decouple", decoupled_decay(adopt), l2_decay(adopt))))
     )
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "eps": NON_NEGATIVE,
-        "clip_lambda": Interval(0.0, optional=True),
-        "weight_decay": NON_NEGATIVE,
-    }
-    flags = {"decouple": (False, True)}
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.9999),
-        eps: float = 1e-6,
-        clip_lambda: float | None = 0.25,
-        weight_decay: float = 0.0,
-        decouple: bool = False,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "clip_lambda": clip_lambda,
-            "weight_decay": weight_decay,
-            "decouple": decouple,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(default=1e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
+    betas: tuple[float, float] = option(
+        default=(0.9, 0.9999), domain=(DECAY, DECAY), doc="how much of each average is kept."
+    )
+    eps: float = option(
+        default=1e-6, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
+    )
+    clip_lambda: float | None = option(
+        default=0.25,
+        domain=Interval(0.0, optional=True),
+        doc=(
+            "exponent of the bound on the scaled gradient, at least 0; None: no bound. "
+            "The official code takes a function of the number of steps before this one; "
+            "its default ``lambda step: step**0.25`` is 0.25 here."
+        ),
+    )
+    weight_decay: float = option(
+        default=0.0,
+        domain=NON_NEGATIVE,
+        doc="L2 regularisation, ``g + weight_decay w``; see decouple.",
+    )
+    decouple: bool = choice(
+        default=False,
+        doc=(
+            "weights shrink by ``lr weight_decay`` beside the step instead, as in AdamW; "
+            "not in the first step."
+        ),
+    )

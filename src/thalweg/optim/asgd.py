@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE, Common
 from thalweg.rule import clip_global_norm, l2_decay, maximize, maximum, rule
+from thalweg.validation import NON_NEGATIVE
 
 
 @rule(
@@ -46,15 +47,6 @@ class ASGD(RuleOptimizer):
         eta <- lr / (1 + lambd lr step)^alpha   (lr at a parameter's first step)
         mu  <- 1 / max(step - t0, 1)            (1 at a parameter's first step)
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate at the start, at least 0; units of w per unit of gradient.
-        lambd: how much w shrinks per step and unit of eta, at least 0, and how early eta falls.
-        alpha: how fast eta falls in the end: with the power -alpha of the step, at least 0.
-        t0: steps after which averaging starts, at least 0; until then ``ax`` is w itself. The
-            default of a million is beyond most trainings.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
-
     State: ``step``; ``eta`` and ``mu``, one number each per parameter; ``ax``, the mean, of the
     parameter's shape. For evaluation copy ``ax`` into the weights.
 
@@ -73,29 +65,30 @@ class ASGD(RuleOptimizer):
     rule = clip_global_norm(maximize(l2_decay(asgd)))
     heedless = "its rule says where to go, not in which direction"
     boundless = "the mean that it keeps would be of weights from before they were cut off"
-    domains = {
-        "lr": NON_NEGATIVE,
-        "lambd": NON_NEGATIVE,
-        "alpha": NON_NEGATIVE,
-        "t0": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-    }
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-2,
-        lambd: float = 1e-4,
-        alpha: float = 0.75,
-        t0: float = 1e6,
-        weight_decay: float = 0.0,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "lambd": lambd,
-            "alpha": alpha,
-            "t0": t0,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1e-2,
+        domain=NON_NEGATIVE,
+        doc="learning rate at the start; units of w per unit of gradient.",
+    )
+    lambd: float = option(
+        default=1e-4,
+        domain=NON_NEGATIVE,
+        doc="how much w shrinks per step and unit of eta, and how early eta falls.",
+    )
+    alpha: float = option(
+        default=0.75,
+        domain=NON_NEGATIVE,
+        doc="how fast eta falls in the end: with the power -alpha of the step.",
+    )
+    t0: float = option(
+        default=1e6,
+        domain=NON_NEGATIVE,
+        doc=(
+            "steps after which averaging starts; until then ``ax`` is w itself. The "
+            "default of a million is beyond most trainings."
+        ),
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
+    )

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from thalweg.optim.declared import argument
 from thalweg.optim.fit import check_fit
 from thalweg.optim.groups import Group
 from thalweg.optim.model_link import Followers, follow
 from thalweg.optim.moving import Moving
-from thalweg.optim.options import Common, check_choice
 from thalweg.optim.torch_group import everything
+from thalweg.validation import check_choice
 
 
 class AveragingOptimizer(Moving):
@@ -26,14 +27,22 @@ class AveragingOptimizer(Moving):
     there and back changes no bit, and a checkpoint saved meanwhile neither.
     """
 
-    _followers: Followers | None = None
+    _followers = cast("Followers | None", None)
     _contexts = 0  # open ones; meanwhile a model's mode is not followed
 
-    def __init__(
-        self, params: Any, defaults: Group, common: Common, model: nn.Module | None = None
-    ) -> None:
+    model: nn.Module | None = argument(
+        default=None,
+        doc=(
+            "a module whose ``train()`` and ``eval()`` shall switch the parameters too; "
+            "its flag ``training`` is looked at before its parts are run, and before a "
+            "closure is."
+        ),
+        kw_only=True,
+    )
+
+    def _besides(self, **arguments: Any) -> None:
+        model = arguments["model"]
         self._versions: dict[Tensor, int] = {}  # of the averaged weights, when put there
-        super().__init__(params, defaults, common)
         if model is not None:
             if not isinstance(model, nn.Module):
                 raise TypeError(f"model must be a torch.nn.Module, not {model!r}")

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from thalweg.engines.base import Work
 from thalweg.engines.watch import missing
+from thalweg.optim.declared import choice, option
 from thalweg.optim.groups import Group
 from thalweg.optim.moving import Moving
-from thalweg.optim.options import NON_NEGATIVE
 from thalweg.rule import bounded, maximize, norm, rule
 from thalweg.rule.rule import Values
 from thalweg.rule.words import named
+from thalweg.validation import NON_NEGATIVE
 
 
 @bounded
@@ -34,9 +35,10 @@ class Climb(Moving):
     """The first move, as an optimizer of its own over the same groups."""
 
     rule = maximize(climb)
-    domains = {"rho": NON_NEGATIVE}
-    flags = {"adaptive": (False, True)}
     heedless = "a climb goes along the gradient"
+
+    rho: float = option(default=0.05, domain=NON_NEGATIVE, doc="how far to climb; units of w.")
+    adaptive: bool = choice(default=False, doc="measure the way in units of each weight.")
 
     def _check(self, group: Group) -> None:
         super()._check(group)

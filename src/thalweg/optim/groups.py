@@ -10,18 +10,11 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from thalweg.optim.options import (
-    DEFAULTS,
-    Interval,
-    check,
-    check_choice,
-    check_common,
-    limits,
-    number,
-)
+from thalweg.optim.options import DEFAULTS, check_common, limits
 from thalweg.optim.torch_group import TorchGroup, as_torchs, unlisted_before
 from thalweg.optim.tracing import Opaque
 from thalweg.rule.rule import Rule, Values
+from thalweg.validation import Interval, check, check_choice, number
 
 Group = dict[str, Any]
 
@@ -31,10 +24,10 @@ class Groups(Opaque, torch.optim.Optimizer):
     values the rule's hyperparameters may take."""
 
     rule: ClassVar[Rule]
+    # As declared in the class: see `thalweg.optim.declared`.
     domains: ClassVar[Mapping[str, Interval]]  # of every numeric hyperparameter
-    flags: ClassVar[Mapping[str, tuple[Any, ...]]] = {}  # options that choose a form of the rule
-    # Options that are several numbers, and the rule's names for them; betas need not be named here.
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    flags: ClassVar[Mapping[str, tuple[Any, ...]]]  # options that choose a form of the rule
+    parts: ClassVar[Mapping[str, tuple[str, ...]]]  # options that are several numbers
     # Numeric options of which `hyperparameters` makes more than their own, or whose value `_check`
     # compares; other numbers it may ask only whether they are zero.
     linked: ClassVar[tuple[str, ...]] = ()
@@ -115,9 +108,7 @@ class Groups(Opaque, torch.optim.Optimizer):
     @cached_property
     def _numeric(self) -> dict[str, tuple[str, ...] | None]:
         """The numeric options; of those that are several numbers, the rule's names for them."""
-        betas = (d for d in self.domains if d.startswith("beta") and d not in self.defaults)
-        parts = {"betas": tuple(betas), **self.parts}
-        return {n: parts.get(n) for n in self.defaults if n in parts or n in self.domains}
+        return {n: self.parts.get(n) for n in self.defaults if n in self.parts or n in self.domains}
 
     def _given(self, group: Group, options: Iterable[str]) -> Iterator[tuple[str, str, Any]]:
         """Numeric hyperparameters of a group: the rule's name, what messages call it, the value.

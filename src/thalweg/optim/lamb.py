@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import choice, common, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
     bounded,
     cautious,
@@ -19,6 +19,7 @@ from thalweg.rule import (
     where,
 )
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 @bounded
@@ -54,18 +55,6 @@ class LAMB(RuleOptimizer):
         trust = norm(w) / norm(u)                   (1 where a norm is 0)
         w <- w - lr trust u
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; the share of a tensor's length that it moves in a step.
-        bias_correction: divide by ``1 - beta^step``, as above.
-        betas: how much of each average is kept, from 0 to below 1.
-        eps: keeps the quotient finite, at least 0; units of the gradient.
-        weight_decay: decay inside the trust ratio, at least 0; units of u per unit of w.
-        grad_averaging: False takes the new gradient into m whole, not ``(1 - beta1) g``.
-        adam_w_mode: False makes the decay L2 regularisation, ``g + weight_decay w``.
-        use_nvlamb: True gives a trust ratio to groups without decay too (biases, norms), which are
-            otherwise stepped as by Adam.
-
     State: ``step``; ``exp_avg`` (m), ``exp_avg_sq`` (v), each of the parameter's shape.
 
     Where papers and code disagree:
@@ -82,43 +71,42 @@ class LAMB(RuleOptimizer):
     """
 
     rule = clip_global_norm(maximize(either("adam_w_mode", lamb, l2_decay(lamb))))
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-    }
-    flags = {
-        "bias_correction": (False, True),
-        "grad_averaging": (False, True),
-        "adam_w_mode": (False, True),
-        "use_nvlamb": (False, True),
-    }
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-3,
-        bias_correction: bool = True,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-6,
-        weight_decay: float = 0.01,
-        *,
-        grad_averaging: bool = True,
-        adam_w_mode: bool = True,
-        use_nvlamb: bool = False,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "bias_correction": bias_correction,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "grad_averaging": grad_averaging,
-            "adam_w_mode": adam_w_mode,
-            "use_nvlamb": use_nvlamb,
-        }
-        common.setdefault("max_grad_norm", 1.0)
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1e-3,
+        domain=NON_NEGATIVE,
+        doc="learning rate; the share of a tensor's length that it moves in a step.",
+    )
+    bias_correction: bool = choice(default=True, doc="divide by ``1 - beta^step``, as above.")
+    betas: tuple[float, float] = option(
+        default=(0.9, 0.999), domain=(DECAY, DECAY), doc="how much of each average is kept."
+    )
+    eps: float = option(
+        default=1e-6, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
+    )
+    weight_decay: float = option(
+        default=0.01,
+        domain=NON_NEGATIVE,
+        doc="decay inside the trust ratio; units of u per unit of w.",
+    )
+    grad_averaging: bool = choice(
+        default=True,
+        doc="False takes the new gradient into m whole, not ``(1 - beta1) g``.",
+        kw_only=True,
+    )
+    adam_w_mode: bool = choice(
+        default=True,
+        doc="False makes the decay L2 regularisation, ``g + weight_decay w``.",
+        kw_only=True,
+    )
+    use_nvlamb: bool = choice(
+        default=False,
+        doc=(
+            "True gives a trust ratio to groups without decay too (biases, norms), which "
+            "are otherwise stepped as by Adam."
+        ),
+        kw_only=True,
+    )
+    max_grad_norm: float | None = common(
+        default=1.0, doc="As for every optimizer; 1.0 is the official code's.", kw_only=True
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import bounded, cautious, clip_global_norm, decoupled_decay, maximize, rule, sign
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 @bounded
@@ -28,14 +29,6 @@ class Lion(RuleOptimizer):
         w <- w - lr sign(beta1 m + (1 - beta1) g)
         m <- beta2 m + (1 - beta2) g
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per step, which is the size of each step. 3 to 10
-            times smaller than AdamW's.
-        betas: how much of the average is kept in the step and in memory, from 0 to below 1.
-        weight_decay: fraction of w taken off per step and unit of lr, at least 0; 3 to 10 times
-            larger than AdamW's, as the rate is smaller.
-
     State: ``exp_avg`` (m), of the parameter's shape (``step`` is not kept).
 
     Where papers and code disagree:
@@ -48,20 +41,25 @@ class Lion(RuleOptimizer):
     """
 
     rule = clip_global_norm(maximize(decoupled_decay(lion)))
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "weight_decay": NON_NEGATIVE,
-    }
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-4,
-        betas: tuple[float, float] = (0.9, 0.99),
-        weight_decay: float = 0.0,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {"lr": lr, "betas": betas, "weight_decay": weight_decay}
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1e-4,
+        domain=NON_NEGATIVE,
+        doc=(
+            "learning rate; units of w per step, which is the size of each step. 3 to 10 "
+            "times smaller than AdamW's."
+        ),
+    )
+    betas: tuple[float, float] = option(
+        default=(0.9, 0.99),
+        domain=(DECAY, DECAY),
+        doc="how much of the average is kept in the step and in memory.",
+    )
+    weight_decay: float = option(
+        default=0.0,
+        domain=NON_NEGATIVE,
+        doc=(
+            "fraction of w taken off per step and unit of lr; 3 to 10 times larger than "
+            "AdamW's, as the rate is smaller."
+        ),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ class LookingAhead(Moving):
     closure given to ``step`` finds the parameters there; behind it they hold, bit by bit, what they
     held before, and the step goes from there."""
 
-    _kept: dict[Tensor, Tensor] | None = None  # while ahead: the weights to go back to
+    _kept = cast("dict[Tensor, Tensor] | None", None)  # while ahead: the weights to go back to
     _seen = False  # whether the gradients have been taken ahead
 
     def looks_ahead(self, group: Group) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import cbrt, clip_global_norm, either, l2_decay, maximize, rule, sqrt, where
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 def _rate(h: Any) -> Any:
@@ -62,18 +63,6 @@ class MADGRAD(RuleOptimizer):
         z  = x0 - s / (cbrt(nu) + eps)
         w  <- momentum w + (1 - momentum) z
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; not comparable with SGD's or Adam's.
-        momentum: how much of w is kept, from 0 to below 1; 0 does not keep x0.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0; less is needed than for
-            other methods, often none. See decouple_decay.
-        eps: keeps the quotient finite, at least 0; units of the root. 0 helps where gradients are
-            very small.
-        decouple_decay: take ``lr weight_decay w`` off beside the step instead (with the lr of
-            lambda).
-        convention: ``"official"``: eps is added to lr. ``"paper"``: lr is what it is.
-
     State: ``step``; ``s``, ``grad_sum_sq`` (nu) and, with momentum, ``x0`` (the weights before the
     first step), each of the parameter's shape. A short ``state_dtype`` makes x0 short as well.
 
@@ -92,35 +81,38 @@ class MADGRAD(RuleOptimizer):
     )
     heedless = "its rule says where to go, not in which direction"
     boundless = "it goes from the start every time: what is cut off comes back with the next step"
-    domains = {
-        "lr": NON_NEGATIVE,
-        "momentum": DECAY,
-        "weight_decay": NON_NEGATIVE,
-        "eps": NON_NEGATIVE,
-    }
-    flags = {"decouple_decay": (False, True), "convention": ("official", "paper")}
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-2,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        eps: float = 1e-6,
-        decouple_decay: bool = False,
-        *,
-        convention: Literal["official", "paper"] = "official",
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "eps": eps,
-            "decouple_decay": decouple_decay,
-            "convention": convention,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1e-2, domain=NON_NEGATIVE, doc="learning rate; not comparable with SGD's or Adam's."
+    )
+    momentum: float = option(
+        default=0.9, domain=DECAY, doc="how much of w is kept; 0 does not keep x0."
+    )
+    weight_decay: float = option(
+        default=0.0,
+        domain=NON_NEGATIVE,
+        doc=(
+            "L2 regularisation, ``g + weight_decay w``; less is needed than for other "
+            "methods, often none. See decouple_decay."
+        ),
+    )
+    eps: float = option(
+        default=1e-6,
+        domain=NON_NEGATIVE,
+        doc=(
+            "keeps the quotient finite; units of the root. 0 helps where gradients are very small."
+        ),
+    )
+    decouple_decay: bool = choice(
+        default=False,
+        doc=("take ``lr weight_decay w`` off beside the step instead (with the lr of lambda)."),
+    )
+    convention: Literal["official", "paper"] = choice(
+        default="official",
+        choices=("official", "paper"),
+        doc='``"official"``: eps is added to lr. ``"paper"``: lr is what it is.',
+        kw_only=True,
+    )
 
     def _accept(self, given: Any) -> None:
         if "k" in self.state:  # the official code's count of steps, one for all parameters

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from thalweg.engines.products import gram
 from thalweg.optim.adam import adam
+from thalweg.optim.declared import choice, option
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.optim.torch_group import everything
 from thalweg.rule import (
     Rule,
@@ -25,6 +25,7 @@ from thalweg.rule import (
     told,
 )
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 
 @matrix
@@ -80,34 +81,6 @@ class Muon(RuleOptimizer):
             x <- a x + (b x x' + c (x x')^2) x          (singular values to about 0.7 ... 1.2)
         w <- (1 - lr weight_decay) w - lr ratio x
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``. Tensors of
-            two or more dimensions are matrices (kernels of convolutions: one row for each output
-            channel), all others AdamW's. Embeddings and output layers are better given to AdamW
-            too, as a group with ``use_muon=False``.
-        lr: learning rate, at least 0; the spectral norm of a step, before ratio.
-        weight_decay: fraction of w taken off per step and unit of lr, at least 0.
-        momentum: how much of b is kept, from 0 to below 1.
-        nesterov: look ahead, as u above.
-        ns_coefficients: (a, b, c), three numbers.
-        eps: the least norm that u is divided by, at least 0; units of the gradient.
-        ns_steps: how often the iteration is done, from 0 to 99.
-        adjust_lr_fn: what ratio is for a matrix of r rows and c columns. ``"original"`` or None:
-            ``sqrt(max(1, r / c))``; ``"match_rms_adamw"``: ``0.2 sqrt(max(r, c))``, with which
-            AdamW's lr and weight_decay serve here too (Moonlight, arXiv:2502.16982).
-        use_muon: True for a group of matrices only, False for one that AdamW steps with lr,
-            weight_decay, adamw_betas and adamw_eps (which may be given as betas and eps there, as
-            to the official MuonWithAuxAdam). None: by shape.
-        adamw_lr_ratio: AdamW's rate in a mixed group, in units of lr, at least 0: schedules change
-            both.
-        adamw_betas: how much of each of AdamW's averages is kept, from 0 to below 1.
-        adamw_eps: AdamW's eps, at least 0; units of the gradient.
-        adamw_weight_decay: AdamW's weight_decay in a mixed group; None: as weight_decay.
-        convention: ``"average"``: as above. ``"sum"``: both ``1 - momentum`` left out. As x is
-            divided by its norm they differ only by what is stored, and by eps.
-        ns_dtype: what the iteration is computed in: ``"bfloat16"`` or ``"float32"``. Processors
-            that know bfloat16 are 4 times as fast with it on large matrices, others slower.
-
     State: ``momentum_buffer`` (b), of the parameter's shape, for matrices. For others ``step``,
     ``exp_avg`` and ``exp_avg_sq`` as AdamW.
 
@@ -130,73 +103,95 @@ class Muon(RuleOptimizer):
         "complex": "its matrices are real",
         "differentiable": "the iteration rounds to its own dtype",
     }
-    domains = {
-        "lr": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-        "momentum": DECAY,
-        "ns_a": Interval(-math.inf),
-        "ns_b": Interval(-math.inf),
-        "ns_c": Interval(-math.inf),
-        "eps": NON_NEGATIVE,
-        "ns_steps": Interval(0.0, 99.0, whole=True),
-        "adamw_lr_ratio": NON_NEGATIVE,
-        "adamw_beta1": DECAY,
-        "adamw_beta2": DECAY,
-        "adamw_eps": NON_NEGATIVE,
-        "adamw_weight_decay": Interval(0.0, optional=True),
-    }
-    parts = {
-        "ns_coefficients": ("ns_a", "ns_b", "ns_c"),
-        "adamw_betas": ("adamw_beta1", "adamw_beta2"),
-    }
     linked = ("weight_decay", "adamw_weight_decay", "adamw_lr_ratio")
-    flags = {
-        "nesterov": (False, True),
-        "adjust_lr_fn": (None, "original", "match_rms_adamw"),
-        "use_muon": (None, False, True),
-        "convention": ("average", "sum"),
-        "ns_dtype": ("bfloat16", "float32"),
-    }
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-3,
-        weight_decay: float = 0.1,
-        momentum: float = 0.95,
-        nesterov: bool = True,
-        ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
-        eps: float = 1e-7,
-        ns_steps: int = 5,
-        adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
-        *,
-        use_muon: bool | None = None,
-        adamw_lr_ratio: float = 1.0,
-        adamw_betas: tuple[float, float] = (0.9, 0.95),
-        adamw_eps: float = 1e-10,
-        adamw_weight_decay: float | None = None,
-        convention: Literal["average", "sum"] = "average",
-        ns_dtype: Literal["bfloat16", "float32"] = "bfloat16",
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "momentum": momentum,
-            "nesterov": nesterov,
-            "ns_coefficients": ns_coefficients,
-            "eps": eps,
-            "ns_steps": ns_steps,
-            "adjust_lr_fn": adjust_lr_fn,
-            "use_muon": use_muon,
-            "adamw_lr_ratio": adamw_lr_ratio,
-            "adamw_betas": adamw_betas,
-            "adamw_eps": adamw_eps,
-            "adamw_weight_decay": adamw_weight_decay,
-            "convention": convention,
-            "ns_dtype": ns_dtype,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1e-3,
+        domain=NON_NEGATIVE,
+        doc="learning rate; the spectral norm of a step, before ratio.",
+    )
+    weight_decay: float = option(
+        default=0.1, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr."
+    )
+    momentum: float = option(default=0.95, domain=DECAY, doc="how much of b is kept.")
+    nesterov: bool = choice(default=True, doc="look ahead, as u above.")
+    ns_coefficients: tuple[float, float, float] = option(
+        default=(3.4445, -4.7750, 2.0315),
+        domain=(Interval(-math.inf), Interval(-math.inf), Interval(-math.inf)),
+        doc="(a, b, c), three numbers.",
+        parts=("ns_a", "ns_b", "ns_c"),
+    )
+    eps: float = option(
+        default=1e-7,
+        domain=NON_NEGATIVE,
+        doc="the least norm that u is divided by; units of the gradient.",
+    )
+    ns_steps: int = option(
+        default=5,
+        domain=Interval(0.0, 99.0, whole=True),
+        doc="how often the iteration is done, from 0 to 99.",
+    )
+    adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = choice(
+        default=None,
+        choices=(None, "original", "match_rms_adamw"),
+        doc=(
+            'what ratio is for a matrix of r rows and c columns. ``"original"`` or None: '
+            '``sqrt(max(1, r / c))``; ``"match_rms_adamw"``: ``0.2 sqrt(max(r, c))``, '
+            "with which AdamW's lr and weight_decay serve here too (Moonlight, "
+            "arXiv:2502.16982)."
+        ),
+    )
+    use_muon: bool | None = choice(
+        default=None,
+        choices=(None, False, True),
+        doc=(
+            "True for a group of matrices only, False for one that AdamW steps with lr, "
+            "weight_decay, adamw_betas and adamw_eps (which may be given as betas and eps "
+            "there, as to the official MuonWithAuxAdam). None: by shape."
+        ),
+        kw_only=True,
+    )
+    adamw_lr_ratio: float = option(
+        default=1.0,
+        domain=NON_NEGATIVE,
+        doc="AdamW's rate in a mixed group, in units of lr: schedules change both.",
+        kw_only=True,
+    )
+    adamw_betas: tuple[float, float] = option(
+        default=(0.9, 0.95),
+        domain=(DECAY, DECAY),
+        doc="how much of each of AdamW's averages is kept.",
+        parts=("adamw_beta1", "adamw_beta2"),
+        kw_only=True,
+    )
+    adamw_eps: float = option(
+        default=1e-10, domain=NON_NEGATIVE, doc="AdamW's eps; units of the gradient.", kw_only=True
+    )
+    adamw_weight_decay: float | None = option(
+        default=None,
+        domain=Interval(0.0, optional=True),
+        doc="AdamW's weight_decay in a mixed group; None: as weight_decay.",
+        kw_only=True,
+    )
+    convention: Literal["average", "sum"] = choice(
+        default="average",
+        choices=("average", "sum"),
+        doc=(
+            '``"average"``: as above. ``"sum"``: both ``1 - momentum`` left out. As x is '
+            "divided by its norm they differ only by what is stored, and by eps."
+        ),
+        kw_only=True,
+    )
+    ns_dtype: Literal["bfloat16", "float32"] = choice(
+        default="bfloat16",
+        choices=("bfloat16", "float32"),
+        doc=(
+            'what the iteration is computed in: ``"bfloat16"`` or ``"float32"``. '
+            "Processors that know bfloat16 are 4 times as fast with it on large matrices, "
+            "others slower."
+        ),
+        kw_only=True,
+    )
 
     def add_param_group(self, param_group: Group) -> None:
         """Add parameters with options of their own, by the official code's names too."""

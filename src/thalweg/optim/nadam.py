@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
     bounded,
     cautious,
@@ -18,6 +18,7 @@ from thalweg.rule import (
     sqrt,
 )
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 @bounded
@@ -61,15 +62,6 @@ class NAdam(RuleOptimizer):
         ahead = mu_next / (1 - mu_next p) m + (1 - mu) / (1 - p) g
         w <- w - lr ahead / (sqrt(v_hat) + eps)
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per step.
-        betas: how much of each average is kept, from 0 to below 1.
-        eps: keeps the quotient finite, at least 0; units of the gradient.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
-        momentum_decay: how fast mu rises from half of beta1 to beta1, at least 0; per step.
-        decoupled_weight_decay: shrink w by ``lr weight_decay`` beside the step, as AdamW does.
-
     State: ``step``; ``mu_product`` (p), one number per parameter; ``exp_avg`` (m) and
     ``exp_avg_sq`` (v), each of the parameter's shape.
 
@@ -87,33 +79,22 @@ class NAdam(RuleOptimizer):
     rule = clip_global_norm(
         maximize(either("decoupled_weight_decay", decoupled_decay(nadam), l2_decay(nadam)))
     )
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-        "momentum_decay": NON_NEGATIVE,
-    }
-    flags = {"decoupled_weight_decay": (False, True)}
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        momentum_decay: float = 4e-3,
-        decoupled_weight_decay: bool = False,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "momentum_decay": momentum_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(default=2e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
+    betas: tuple[float, float] = option(
+        default=(0.9, 0.999), domain=(DECAY, DECAY), doc="how much of each average is kept."
+    )
+    eps: float = option(
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
+    )
+    momentum_decay: float = option(
+        default=4e-3,
+        domain=NON_NEGATIVE,
+        doc="how fast mu rises from half of beta1 to beta1; per step.",
+    )
+    decoupled_weight_decay: bool = choice(
+        default=False, doc="shrink w by ``lr weight_decay`` beside the step, as AdamW does."
+    )

@@ -33,7 +33,7 @@ from thalweg.engines.watch import lasting
 from thalweg.optim.choice import Choosing, batches
 from thalweg.optim.given import check_group, check_params, idle, plain_options
 from thalweg.optim.groups import Group
-from thalweg.optim.options import DEFAULTS, Common, unknown
+from thalweg.optim.options import DEFAULTS, Common
 from thalweg.optim.plan import Plan, same
 from thalweg.optim.sharded import divider, refuse
 from thalweg.optim.torch_group import as_torchs, everything, unlisted_before
@@ -49,20 +49,24 @@ __all__ = [
 ]
 
 
-class RuleOptimizer(Choosing):
+class RuleOptimizer(Choosing, Common):
     """Base of every optimizer in ``thalweg.optim``: a :class:`torch.optim.Optimizer` whose step is
     a rule run by an engine."""
 
-    _divided_by: str | None = None  # who has given other parameters to other processes
+    # No annotation: a checker would take it for an option.
+    _divided_by = cast("str | None", None)  # who has given other parameters to other processes
 
-    def __init__(self, params: Any, defaults: Group, common: Common) -> None:
-        for name in common:
-            if name not in DEFAULTS:
-                raise unknown(name, [*defaults, *DEFAULTS], type(self).__name__)
+    def __init__(self, params: Any, *arguments: Any, **options: Any) -> None:
+        taken = self._taken(arguments, options)
+        besides = {n: taken.pop(n) for n, x in self.options.items() if not x.grouped}
         self._forget()
         params = check_params(params, type(self).__name__)
         self._divided_by = divider()
-        super().__init__(params, plain_options({**defaults, **DEFAULTS, **common}))
+        super().__init__(params, plain_options(taken))
+        self._besides(**besides)
+
+    def _besides(self, **arguments: Any) -> None:
+        """Make use of the arguments that are no group's."""
 
     def _forget(self) -> None:
         """Drop all that is derived from groups and state; the next step derives it anew."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DEFAULTS, NON_NEGATIVE, Interval
+from thalweg.optim.options import DEFAULTS
 from thalweg.rule import Rule, bounded, cautious, clip_global_norm, l2_decay, maximize
+from thalweg.validation import NON_NEGATIVE, Interval
 
 FINITE = Interval(-math.inf)
 
@@ -38,7 +40,6 @@ def from_rule(own: Rule, *, lr: float = 1e-3, **defaults: Any) -> type[RuleOptim
     for name, value in values.items():
         if not isinstance(value, int | float):
             raise TypeError(f"from_rule({own.name}): {name} must be a number, not {value!r}")
-    numbers = [k for k, v in values.items() if not isinstance(v, bool)]
 
     try:
         own.trace({**values, "lr": lr})
@@ -48,20 +49,16 @@ def from_rule(own: Rule, *, lr: float = 1e-3, **defaults: Any) -> type[RuleOptim
             "and gives back (direction, {state: its new value})"
         ) from e
 
-    class Own(RuleOptimizer):
-        rule = clip_global_norm(maximize(l2_decay(bounded(cautious(own)))))
-        domains = {
-            **dict.fromkeys(numbers, FINITE),
-            "lr": NON_NEGATIVE,
-            "weight_decay": NON_NEGATIVE,
-        }
-        flags = {k: (False, True) for k, v in values.items() if isinstance(v, bool)}
-
-        def __init__(self, params: Any, **options: Any) -> None:
-            own_defaults = {"lr": lr, "weight_decay": 0.0, **values}
-            chosen = {k: options.pop(k, v) for k, v in own_defaults.items()}
-            super().__init__(params, chosen, options)  # type: ignore[arg-type]
-
-    Own.__name__ = Own.__qualname__ = own.name
-    Own.__doc__ = f"The optimizer of the rule ``{own.name}``."
-    return Own
+    declared = {
+        "lr": option(default=lr, domain=NON_NEGATIVE, doc="learning rate."),
+        "weight_decay": option(default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation."),
+    }
+    for name, value in values.items():
+        if isinstance(value, bool):
+            declared[name] = choice(default=value, doc="")
+        else:
+            declared[name] = option(default=value, domain=FINITE, doc="")
+    made = clip_global_norm(maximize(l2_decay(bounded(cautious(own)))))
+    doc = f"The optimizer of the rule ``{own.name}``."
+    body = {"rule": made, "__doc__": doc, "__module__": __name__, **declared}
+    return type(own.name, (RuleOptimizer,), body)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     bounded,
     cautious,
@@ -18,6 +18,7 @@ from thalweg.rule import (
     sqrt,
 )
 from thalweg.rule.rule import Values
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 # Powers 2 p that are square roots, for a power in general takes many times as long.
 ROOTS = {1 / 2: "", 1 / 4: "√", 1 / 8: "√√", 1 / 16: "√√√"}
@@ -65,17 +66,6 @@ class Padam(RuleOptimizer):
         c = sqrt(1 - beta2^step) / (1 - beta1^step)
         w <- w - lr c m / (sqrt(v_max) + eps)^(2 partial)
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per unit of gradient to the power 1 - 2 partial,
-            hence much larger than Adam's.
-        betas: how much of each average is kept, from 0 to below 1.
-        eps: keeps the quotient finite, at least 0; units of the gradient.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
-        amsgrad: divide by the largest v so far, as the paper does; False: by v.
-        partial: the power p of v, from 0 to 1/2. 1/2, 1/4, 1/8 and 1/16 are computed by square
-            roots; any other power is several times slower.
-
     State: ``step``; ``exp_avg`` (m), ``exp_avg_sq`` (v) and, with amsgrad, ``max_exp_avg_sq``
     (v_max), each of the parameter's shape.
 
@@ -89,37 +79,36 @@ class Padam(RuleOptimizer):
     """
 
     rule = clip_global_norm(maximize(l2_decay(padam)))
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-        "partial": Interval(0.0, 0.5),
-    }
     linked = ("partial",)
-    flags = {"amsgrad": (False, True)}
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-1,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        amsgrad: bool = True,
-        partial: float = 1 / 4,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "amsgrad": amsgrad,
-            "partial": partial,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1e-1,
+        domain=NON_NEGATIVE,
+        doc=(
+            "learning rate; units of w per unit of gradient to the power 1 - 2 partial, "
+            "hence much larger than Adam's."
+        ),
+    )
+    betas: tuple[float, float] = option(
+        default=(0.9, 0.999), domain=(DECAY, DECAY), doc="how much of each average is kept."
+    )
+    eps: float = option(
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
+    )
+    amsgrad: bool = choice(
+        default=True, doc="divide by the largest v so far, as the paper does; False: by v."
+    )
+    partial: float = option(
+        default=1 / 4,
+        domain=Interval(0.0, 0.5),
+        doc=(
+            "the power p of v, from 0 to 1/2. 1/2, 1/4, 1/8 and 1/16 are computed by "
+            "square roots; any other power is several times slower."
+        ),
+    )
 
     def hyperparameters(self, group: Group) -> Values:
         """A group's options by the rule's names, and which square roots make the power."""

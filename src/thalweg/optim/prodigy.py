@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import argument, choice, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     cautious,
     clip_global_norm,
@@ -22,6 +22,7 @@ from thalweg.rule import (
 )
 from thalweg.rule.rule import Rule, Values
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 
 def _rate(d: Any, h: Values) -> Any:
@@ -97,22 +98,6 @@ class Prodigy(RuleOptimizer):
         d_max <- max(d_max, d_hat)                  d_new = min(d_max, growth_rate d)
         w <- w - lr d (m / (sqrt(v) + d_new eps) + weight_decay w)
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: factor of d, at least 0; 1, or a schedule that ends at 0. Groups may have 0, which lets
-            them rest, and must agree otherwise: there is one d for all.
-        betas: how much of each average is kept, from 0 to below 1; with beta1 0 there is no m.
-        beta3: how much of num and s is kept, from 0 to below 1; None: the root of beta2.
-        eps: keeps the quotient finite, at least 0; units of the gradient.
-        weight_decay: fraction of w taken off per step and unit of lr d, at least 0.
-        decouple: False makes the decay L2 regularisation, ``g + weight_decay w``.
-        use_bias_correction: multiply lr by ``sqrt(1 - beta2^step) / (1 - beta1^step)``.
-        safeguard_warmup: leave lr out of s, for schedules that start small.
-        d0: first d, above 0; units of w. Too large cannot be mended, too small costs steps.
-        d_coef: factor of d_hat, at least 0: the way to ask for longer or shorter steps.
-        growth_rate: how many times longer d may become in a step, at least 1.
-        slice_p: only 1: state has its parameter's shape here. ``state_dtype`` saves memory.
-
     State: ``step``; ``exp_avg`` (m), ``exp_avg_sq`` (v), ``s`` and ``p0`` (the weights at the first
     step), each of the parameter's shape; ``d``, ``d_max`` and ``d_numerator`` (num), numbers that
     all parameters have alike: one that comes late, or sits out a step, takes the others'.
@@ -133,62 +118,69 @@ class Prodigy(RuleOptimizer):
 
     boundless = "it measures how far gradients lead from the start, which bounds would cut short"
     rule = clip_global_norm(maximize(either("decouple", _decay(prodigy), l2_decay(prodigy))))
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "beta3": Interval(0.0, 1.0, open_high=True, optional=True),
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-        "d0": Interval(0.0, open_low=True),
-        "d_coef": NON_NEGATIVE,
-        "growth_rate": Interval(1.0, infinite=True),
-    }
-    parts = {"betas": ("beta1", "beta2")}
-    flags = {
-        "decouple": (False, True),
-        "use_bias_correction": (False, True),
-        "safeguard_warmup": (False, True),
-    }
     united = (*RuleOptimizer.united, "betas", "beta3", "d0", "d_coef", "growth_rate")
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1.0,
-        betas: tuple[float, float] = (0.9, 0.999),
-        beta3: float | None = None,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        decouple: bool = True,
-        use_bias_correction: bool = False,
-        safeguard_warmup: bool = False,
-        d0: float = 1e-6,
-        d_coef: float = 1.0,
-        growth_rate: float = math.inf,
-        *,
-        slice_p: int = 1,
-        **common: Unpack[Common],
-    ) -> None:
+    lr: Any = option(
+        default=1.0,
+        domain=NON_NEGATIVE,
+        doc=(
+            "factor of d; 1, or a schedule that ends at 0. Groups may have 0, which lets "
+            "them rest, and must agree otherwise: there is one d for all."
+        ),
+    )
+    betas: tuple[float, float] = option(
+        default=(0.9, 0.999),
+        domain=(DECAY, DECAY),
+        doc="how much of each average is kept; with beta1 0 there is no m.",
+    )
+    beta3: float | None = option(
+        default=None,
+        domain=Interval(0.0, 1.0, open_high=True, optional=True),
+        doc="how much of num and s is kept, from 0 to below 1; None: the root of beta2.",
+    )
+    eps: float = option(
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr d."
+    )
+    decouple: bool = choice(
+        default=True, doc="False makes the decay L2 regularisation, ``g + weight_decay w``."
+    )
+    use_bias_correction: bool = choice(
+        default=False, doc="multiply lr by ``sqrt(1 - beta2^step) / (1 - beta1^step)``."
+    )
+    safeguard_warmup: bool = choice(
+        default=False, doc="leave lr out of s, for schedules that start small."
+    )
+    d0: float = option(
+        default=1e-6,
+        domain=Interval(0.0, open_low=True),
+        doc=("first d, above 0; units of w. Too large cannot be mended, too small costs steps."),
+    )
+    d_coef: float = option(
+        default=1.0,
+        domain=NON_NEGATIVE,
+        doc="factor of d_hat: the way to ask for longer or shorter steps.",
+    )
+    growth_rate: float = option(
+        default=math.inf,
+        domain=Interval(1.0, infinite=True),
+        doc="how many times longer d may become in a step, at least 1.",
+    )
+    slice_p: int = argument(
+        default=1,
+        doc="only 1: state has its parameter's shape here. ``state_dtype`` saves memory.",
+        kw_only=True,
+    )
+
+    def _besides(self, **arguments: Any) -> None:
+        slice_p = arguments["slice_p"]
         if slice_p != 1:
             raise ValueError(
                 f"slice_p={slice_p!r} cannot be honoured: state has its parameter's shape here; "
                 "state_dtype=torch.bfloat16 halves it"
             )
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "beta3": beta3,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "decouple": decouple,
-            "use_bias_correction": use_bias_correction,
-            "safeguard_warmup": safeguard_warmup,
-            "d0": d0,
-            "d_coef": d_coef,
-            "growth_rate": growth_rate,
-        }
-        super().__init__(params, defaults, common)
 
     def _agree(self) -> None:
         super()._agree()

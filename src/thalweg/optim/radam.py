@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
 from thalweg.rule import (
     bounded,
     cautious,
@@ -19,6 +19,7 @@ from thalweg.rule import (
     where,
 )
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 @bounded
@@ -60,17 +61,6 @@ class RAdam(RuleOptimizer):
         w <- w - lr m_hat r sqrt(b) / (sqrt(v) + eps)           (rho > 5)
         w <- w - lr m_hat                                       (else)
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per step, but of w per unit of gradient while rho
-            is at most 5 (the first five steps, with the default betas).
-        betas: how much of each average is kept, from 0 to below 1. With beta2 up to 2/3 rho never
-            comes to 5.
-        eps: keeps the quotient finite, at least 0; units of the gradient. Stands beside the
-            *uncorrected* root, so it weighs more in early steps than Adam's.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
-        decoupled_weight_decay: shrink w by ``lr weight_decay`` beside the step, as AdamW does.
-
     State: ``step``; ``exp_avg`` (m) and ``exp_avg_sq`` (v), each of the parameter's shape.
 
     Where papers and code disagree:
@@ -86,30 +76,31 @@ class RAdam(RuleOptimizer):
     rule = clip_global_norm(
         maximize(either("decoupled_weight_decay", decoupled_decay(radam), l2_decay(radam)))
     )
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-    }
-    flags = {"decoupled_weight_decay": (False, True)}
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        decoupled_weight_decay: bool = False,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1e-3,
+        domain=NON_NEGATIVE,
+        doc=(
+            "learning rate; units of w per step, but of w per unit of gradient while rho "
+            "is at most 5 (the first five steps, with the default betas)."
+        ),
+    )
+    betas: tuple[float, float] = option(
+        default=(0.9, 0.999),
+        domain=(DECAY, DECAY),
+        doc="how much of each average is kept. With beta2 up to 2/3 rho never comes to 5.",
+    )
+    eps: float = option(
+        default=1e-8,
+        domain=NON_NEGATIVE,
+        doc=(
+            "keeps the quotient finite; units of the gradient. Stands beside the "
+            "*uncorrected* root, so it weighs more in early steps than Adam's."
+        ),
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
+    )
+    decoupled_weight_decay: bool = choice(
+        default=False, doc="shrink w by ``lr weight_decay`` beside the step, as AdamW does."
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE, Common, Interval
 from thalweg.rule import bounded, cautious, clip_global_norm, l2_decay, maximize, rule, sqrt
+from thalweg.validation import NON_NEGATIVE, Interval
 
 
 @bounded
@@ -37,15 +38,6 @@ class RMSprop(RuleOptimizer):
         z <- momentum z + g / (sqrt(v) + eps)
         w <- w - lr z
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w.
-        alpha: how much of the average is kept, from 0 to 1.
-        eps: keeps the quotient finite, at least 0; units of the gradient.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
-        momentum: of the scaled gradients, at least 0; 0 keeps no buffer.
-        centered: divide by the root of the variance instead of the mean square.
-
     State: ``step``; ``square_avg``, ``momentum_buffer`` (with momentum) and ``grad_avg``
     (centered), each of the parameter's shape.
 
@@ -59,36 +51,24 @@ class RMSprop(RuleOptimizer):
     """
 
     rule = clip_global_norm(maximize(l2_decay(rmsprop)))
-    domains = {
-        "lr": NON_NEGATIVE,
-        "momentum": NON_NEGATIVE,
-        "alpha": Interval(0.0, 1.0),
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-    }
     heedless = "each step has the gradient's sign, so that nothing would be left out"
-    flags = {"centered": (False, True)}
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-2,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
-        centered: bool = False,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "alpha": alpha,
-            "eps": eps,
-            "centered": centered,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(default=1e-2, domain=NON_NEGATIVE, doc="learning rate; units of w.")
+    alpha: float = option(
+        default=0.99, domain=Interval(0.0, 1.0), doc="how much of the average is kept, from 0 to 1."
+    )
+    eps: float = option(
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
+    )
+    momentum: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="of the scaled gradients; 0 keeps no buffer."
+    )
+    centered: bool = choice(
+        default=False, doc="divide by the root of the variance instead of the mean square."
+    )
 
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)

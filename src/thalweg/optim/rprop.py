@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+from thalweg.optim.declared import option
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import NON_NEGATIVE, Common, Interval
 from thalweg.rule import (
     bounded,
     clip_global_norm,
@@ -16,6 +16,7 @@ from thalweg.rule import (
     rule,
     where,
 )
+from thalweg.validation import NON_NEGATIVE, Interval
 
 
 @bounded
@@ -56,16 +57,6 @@ class Rprop(RuleOptimizer):
         w <- w - s sign(g)
         last <- g
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: every step size at the start, at least 0; units of w. Not read after a parameter's first
-            step, so that a schedule of lr does nothing.
-        etas: (eta_minus, eta_plus), what a step size is multiplied by; the first between 0 and 1,
-            the second above 1.
-        step_sizes: (step_min, step_max), the least and the largest step size, at least 0; units of
-            w.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0; torch has none.
-
     State: ``step``; ``prev`` (last) and ``step_size`` (s), each of the parameter's shape.
 
     Where papers and code disagree:
@@ -80,34 +71,37 @@ class Rprop(RuleOptimizer):
 
     rule = clip_global_norm(maximize(l2_decay(rprop)))
     heedless = "each of its steps has the gradient's sign, so that nothing would be left out"
-    domains = {
-        "lr": NON_NEGATIVE,
-        "eta_minus": Interval(0.0, 1.0, open_high=True),
-        "eta_plus": Interval(1.0),
-        "step_min": NON_NEGATIVE,
-        "step_max": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-    }
-    parts = {"etas": ("eta_minus", "eta_plus"), "step_sizes": ("step_min", "step_max")}
     linked = ("etas", "step_sizes")
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-2,
-        etas: tuple[float, float] = (0.5, 1.2),
-        step_sizes: tuple[float, float] = (1e-6, 50.0),
-        *,
-        weight_decay: float = 0.0,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "etas": etas,
-            "step_sizes": step_sizes,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1e-2,
+        domain=NON_NEGATIVE,
+        doc=(
+            "every step size at the start; units of w. Not read after a parameter's first "
+            "step, so that a schedule of lr does nothing."
+        ),
+    )
+    etas: tuple[float, float] = option(
+        default=(0.5, 1.2),
+        domain=(Interval(0.0, 1.0, open_high=True), Interval(1.0)),
+        doc=(
+            "(eta_minus, eta_plus), what a step size is multiplied by; the first between "
+            "0 and 1, the second above 1."
+        ),
+        parts=("eta_minus", "eta_plus"),
+    )
+    step_sizes: tuple[float, float] = option(
+        default=(1e-6, 50.0),
+        domain=(NON_NEGATIVE, NON_NEGATIVE),
+        doc="(step_min, step_max), the least and the largest step size; units of w.",
+        parts=("step_min", "step_max"),
+    )
+    weight_decay: float = option(
+        default=0.0,
+        domain=NON_NEGATIVE,
+        doc="L2 regularisation, ``g + weight_decay w``; torch has none.",
+        kw_only=True,
+    )
 
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)

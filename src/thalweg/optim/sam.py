@@ -69,8 +69,8 @@ class SAM(RuleOptimizer):
     """
 
     rule = SGD.rule.with_(climb=Climb.rule)
-    domains = Climb.domains
-    flags = Climb.flags
+    rho = Climb.options["rho"]
+    adaptive = Climb.options["adaptive"]
     _step_supports_amp_scaling: ClassVar[bool] = True  # a skipped step, too, must lead back
     _made_up = False  # whether the constructor is through
 
@@ -112,7 +112,7 @@ class SAM(RuleOptimizer):
     def _surround(self, own: Group) -> None:
         """Stand around the base optimizer as it is now; its groups are given what they lack."""
         self.param_groups, self.state = self.base_optimizer.param_groups, self.base_optimizer.state
-        self._climb = Climb(self.param_groups, own, {})
+        self._climb = Climb(self.param_groups, **own)
         self._share_groups()
         self._climbed: list[Tensor] | None = None  # between the two steps: who has to come back
         self._frozen: list[_BatchNorm] = []

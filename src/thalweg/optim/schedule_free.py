@@ -9,25 +9,19 @@ state z; x is what to evaluate, and is told from both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from thalweg.optim.averaging import AveragingOptimizer
+from thalweg.optim.declared import choice
 from thalweg.optim.groups import Group
-from thalweg.optim.options import NON_NEGATIVE, Interval
 from thalweg.rule import Rule, maximum, where
 from thalweg.rule.words import named
+from thalweg.validation import Interval
 
 # y would be z, or x: then the third sequence could not be told from two.
 BETWEEN = Interval(0.0, 1.0, open_low=True, open_high=True)
-DOMAINS = {
-    "lr": NON_NEGATIVE,
-    "weight_decay": NON_NEGATIVE,
-    "r": NON_NEGATIVE,
-    "weight_lr_power": NON_NEGATIVE,
-}
-FLAGS = {"averaging": ("lr_max", "lr")}
 
 
 def subtract(w: Any, direction: Any, h: Any) -> Any:
@@ -80,6 +74,16 @@ class ScheduleFree(AveragingOptimizer):
 
     heedless = "a weight held back would no longer lie between z and the average"
     boundless = "a weight cut off would no longer lie between z and the average"
+
+    averaging: Literal["lr_max", "lr"] = choice(
+        default="lr_max",
+        choices=("lr_max", "lr"),
+        doc=(
+            'which rate z weigh by: ``"lr_max"``, the largest so far, or ``"lr"``, the '
+            "step's own. They differ once the rate falls."
+        ),
+        kw_only=True,
+    )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a checkpoint of this class or of the official package's (schedulefree 1.4.1)."""

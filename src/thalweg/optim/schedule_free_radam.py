@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+from typing import Any
 
-from torch import nn
-
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common
+from thalweg.optim.declared import choice, option
 from thalweg.optim.schedule_free import (
     AVERAGE,
     BETWEEN,
-    DOMAINS,
     FACTS,
-    FLAGS,
     ScheduleFree,
     average,
     views,
 )
 from thalweg.rule import clip_global_norm, maximize, rule, sqrt, where
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE
 
 
 @rule(state={"z": "z", "v": "exp_avg_sq", **AVERAGE}, views=views("beta1"), **FACTS)
@@ -66,22 +63,6 @@ class ScheduleFreeRAdam(ScheduleFree):
         y <- (1 - beta1) z + beta1 x            y is w, and x need not be kept:
                                                 x = w / beta1 + (1 - 1 / beta1) z
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per step.
-        betas: how much of y is x, above 0 and below 1 (to be left alone during training, since x is
-            told from y with it); how much of v is kept, from 0 to below 1.
-        eps: keeps the quotient finite, at least 0; units of the gradient.
-        weight_decay: fraction of y taken off z per step and unit of lr, at least 0.
-        r: later z weigh more, by ``step^r``, at least 0; 0 is the plain average.
-        weight_lr_power: z weigh by this power of the rate, at least 0; 0: not by the rate.
-        silent_sgd_phase: while too few gradients are known for a variance (4 with beta2 = 0.999)
-            only v moves; False: SGD's steps at lr meanwhile.
-        averaging: which rate z weigh by: ``"lr_max"``, the largest so far, or ``"lr"``, the step's
-            own. They differ once the rate falls.
-        model: a module whose ``train()`` and ``eval()`` shall switch the parameters too; its flag
-            ``training`` is looked at before its parts are run, and before a closure is.
-
     State: ``step``; ``z`` and ``exp_avg_sq`` (v), of the parameter's shape; ``weight_sum`` and
     ``lr_max``, one number each. While the parameters are x also ``y``, so that the way back is
     exact. With a ``state_dtype`` shorter than the weights z loses steps that are small beside it.
@@ -97,32 +78,36 @@ class ScheduleFreeRAdam(ScheduleFree):
     """
 
     rule = clip_global_norm(maximize(schedule_free_radam))
-    domains = {**DOMAINS, "beta1": BETWEEN, "beta2": DECAY, "eps": NON_NEGATIVE}
-    flags = {**FLAGS, "silent_sgd_phase": (False, True)}
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 0.0025,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        r: float = 0.0,
-        weight_lr_power: float = 2.0,
-        silent_sgd_phase: bool = True,
-        *,
-        averaging: Literal["lr_max", "lr"] = "lr_max",
-        model: nn.Module | None = None,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "r": r,
-            "weight_lr_power": weight_lr_power,
-            "silent_sgd_phase": silent_sgd_phase,
-            "averaging": averaging,
-        }
-        super().__init__(params, defaults, common, model)
+    lr: Any = option(default=0.0025, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
+    betas: tuple[float, float] = option(
+        default=(0.9, 0.999),
+        domain=(BETWEEN, DECAY),
+        doc=(
+            "how much of y is x (to be left alone during training, since x is told from y "
+            "with it); how much of v is kept."
+        ),
+    )
+    eps: float = option(
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="fraction of y taken off z per step and unit of lr."
+    )
+    r: float = option(
+        default=0.0,
+        domain=NON_NEGATIVE,
+        doc="later z weigh more, by ``step^r``; 0 is the plain average.",
+    )
+    weight_lr_power: float = option(
+        default=2.0,
+        domain=NON_NEGATIVE,
+        doc="z weigh by this power of the rate; 0: not by the rate.",
+    )
+    silent_sgd_phase: bool = choice(
+        default=True,
+        doc=(
+            "while too few gradients are known for a variance (4 with beta2 = 0.999) only "
+            "v moves; False: SGD's steps at lr meanwhile."
+        ),
+    )

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+from typing import Any
 
-from torch import nn
-
-from thalweg.optim.options import NON_NEGATIVE, Common
+from thalweg.optim.declared import option
 from thalweg.optim.schedule_free import (
     AVERAGE,
     BETWEEN,
-    DOMAINS,
     FACTS,
-    FLAGS,
     ScheduleFree,
     average,
     views,
 )
 from thalweg.rule import clip_global_norm, l2_decay, maximize, minimum, rule
 from thalweg.rule.words import named
+from thalweg.validation import NON_NEGATIVE
 
 
 @rule(state={"z": "z", **AVERAGE}, views=views("momentum"), **FACTS)
@@ -50,21 +47,6 @@ class ScheduleFreeSGD(ScheduleFree):
         y <- (1 - momentum) z + momentum x      y is w, and x need not be kept:
                                                 x = w / momentum + (1 - 1 / momentum) z
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per unit of gradient. Larger than SGD's: it never
-            decays.
-        momentum: how much of y is x, above 0 and below 1; to be left alone during training, since x
-            is told from y with it.
-        weight_decay: L2 regularisation at y, ``g + weight_decay w``, at least 0.
-        warmup_steps: steps in which the rate grows from 0 to lr, at least 0.
-        r: later z weigh more, by ``step^r``, at least 0; 0 is the plain average.
-        weight_lr_power: z weigh by this power of the rate, at least 0; 0: not by the rate.
-        averaging: which rate z weigh by: ``"lr_max"``, the largest so far, or ``"lr"``, the step's
-            own. They differ once the rate falls.
-        model: a module whose ``train()`` and ``eval()`` shall switch the parameters too; its flag
-            ``training`` is looked at before its parts are run, and before a closure is.
-
     State: ``step``; ``z``, of the parameter's shape; ``weight_sum`` and ``lr_max``, one number
     each. While the parameters are x also ``y``, so that the way back is exact. With a
     ``state_dtype`` shorter than the weights z loses steps that are small beside it.
@@ -82,30 +64,32 @@ class ScheduleFreeSGD(ScheduleFree):
     """
 
     rule = clip_global_norm(maximize(l2_decay(schedule_free_sgd)))
-    domains = {**DOMAINS, "momentum": BETWEEN, "warmup_steps": NON_NEGATIVE}
-    flags = FLAGS
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1.0,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        warmup_steps: float = 0,
-        r: float = 0.0,
-        weight_lr_power: float = 2.0,
-        *,
-        averaging: Literal["lr_max", "lr"] = "lr_max",
-        model: nn.Module | None = None,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "warmup_steps": warmup_steps,
-            "r": r,
-            "weight_lr_power": weight_lr_power,
-            "averaging": averaging,
-        }
-        super().__init__(params, defaults, common, model)
+    lr: Any = option(
+        default=1.0,
+        domain=NON_NEGATIVE,
+        doc=("learning rate; units of w per unit of gradient. Larger than SGD's: it never decays."),
+    )
+    momentum: float = option(
+        default=0.9,
+        domain=BETWEEN,
+        doc=(
+            "how much of y is x; to be left alone during training, since x is told from y with it."
+        ),
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation at y, ``g + weight_decay w``."
+    )
+    warmup_steps: float = option(
+        default=0, domain=NON_NEGATIVE, doc="steps in which the rate grows from 0 to lr."
+    )
+    r: float = option(
+        default=0.0,
+        domain=NON_NEGATIVE,
+        doc="later z weigh more, by ``step^r``; 0 is the plain average.",
+    )
+    weight_lr_power: float = option(
+        default=2.0,
+        domain=NON_NEGATIVE,
+        doc="z weigh by this power of the rate; 0: not by the rate.",
+    )

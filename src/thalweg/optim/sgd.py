@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
+from thalweg.optim.declared import choice, option
 from thalweg.optim.groups import Group
 from thalweg.optim.lookahead import LookingAhead
-from thalweg.optim.options import NON_NEGATIVE, Common
 from thalweg.rule import Rule, bounded, cautious, clip_global_norm, l2_decay, maximize, rule, where
 from thalweg.rule.rule import State, Values
+from thalweg.validation import NON_NEGATIVE
 
 
 def _apply(w: Any, direction: Any, h: Any) -> Any:
@@ -70,21 +71,6 @@ class SGD(LookingAhead):
         w <- w - lr z                           (Nesterov: w <- w - lr (g + momentum z))
         nesterov="lookahead": g is the gradient at w - lr momentum z, and w <- w - lr z
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per unit of gradient.
-        momentum: how much of the velocity is kept, at least 0; 0 is plain gradient descent and
-            keeps no state.
-        dampening: what is taken off the new gradient in the velocity, at least 0.
-        weight_decay: L2 regularisation, ``g + weight_decay w``, at least 0.
-        nesterov: look ahead; needs momentum and no dampening. True: torch's form, as above.
-            ``"lookahead"``: the gradient itself is taken where momentum alone would lead, as the
-            papers have it. ``step(closure)`` then evaluates there; without a closure, go forward
-            and backward inside ``with optimizer.ahead():``, then ``step()``.
-        convention: ``"torch"``: the velocity is a sum of gradients and lr multiplies it.
-            ``"classical"``: the velocity is a sum of steps, ``z <- momentum z + lr g`` and
-            ``w <- w - z``, so that a change of lr does not touch what is already under way.
-
     State: ``momentum_buffer``, of the parameter's shape (``step`` is not kept).
 
     Where papers and code disagree:
@@ -101,35 +87,43 @@ class SGD(LookingAhead):
 
     rule = clip_global_norm(maximize(_looking_ahead(l2_decay(sgd))))
     heedless = "each step has the gradient's sign, so that nothing would be left out"
-    domains = {
-        "lr": NON_NEGATIVE,
-        "momentum": NON_NEGATIVE,
-        "dampening": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-    }
-    flags = {"nesterov": (False, True, "lookahead"), "convention": ("torch", "classical")}
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool | Literal["lookahead"] = False,
-        *,
-        convention: Literal["torch", "classical"] = "torch",
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "convention": convention,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(
+        default=1e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per unit of gradient."
+    )
+    momentum: float = option(
+        default=0.0,
+        domain=NON_NEGATIVE,
+        doc=("how much of the velocity is kept; 0 is plain gradient descent and keeps no state."),
+    )
+    dampening: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="what is taken off the new gradient in the velocity."
+    )
+    weight_decay: float = option(
+        default=0.0, domain=NON_NEGATIVE, doc="L2 regularisation, ``g + weight_decay w``."
+    )
+    nesterov: bool | Literal["lookahead"] = choice(
+        default=False,
+        choices=(False, True, "lookahead"),
+        doc=(
+            "look ahead; needs momentum and no dampening. True: torch's form, as above. "
+            '``"lookahead"``: the gradient itself is taken where momentum alone would '
+            "lead, as the papers have it. ``step(closure)`` then evaluates there; without "
+            "a closure, go forward and backward inside ``with optimizer.ahead():``, then "
+            "``step()``."
+        ),
+    )
+    convention: Literal["torch", "classical"] = choice(
+        default="torch",
+        choices=("torch", "classical"),
+        doc=(
+            '``"torch"``: the velocity is a sum of gradients and lr multiplies it. '
+            '``"classical"``: the velocity is a sum of steps, ``z <- momentum z + lr g`` '
+            "and ``w <- w - z``, so that a change of lr does not touch what is already "
+            "under way."
+        ),
+        kw_only=True,
+    )
 
     def _check(self, group: Group) -> None:
         super()._check(group)

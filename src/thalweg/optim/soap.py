@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 from torch import Tensor
 
 from thalweg.engines.products import product
+from thalweg.optim.declared import choice, option
 from thalweg.optim.groups import Group
 from thalweg.optim.optimizer import RuleOptimizer
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Common, Interval
 from thalweg.optim.orthonormal import orthonormal
 from thalweg.optim.soap_sides import Sides, eigenbasis, sides
 from thalweg.rule import clip_global_norm, matrix, maximize, mean, rule, shaped, sqrt, where
 from thalweg.rule.rule import Values
 from thalweg.rule.words import named
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval
 
 
 @shaped
@@ -145,23 +146,6 @@ class SOAP(RuleOptimizer):
         k = 0: Q = eigenvectors of F;   k a multiple of precondition_frequency:
             Q's columns and v sorted by diag(Q' F Q);   Q <- orthonormalised F Q;   m turned along
 
-    Args:
-        params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
-        lr: learning rate, at least 0; units of w per step.
-        betas: how much of m and v is kept, from 0 to below 1.
-        shampoo_beta: how much of F is kept, below 1; negative: as beta2.
-        eps: keeps the quotient finite, at least 0; units of the gradient.
-        weight_decay: fraction of w taken off per step and unit of lr, at least 0.
-        precondition_frequency: steps from one refreshment of the bases to the next, at least 1.
-        max_precond_dim: longer sides have no basis; at least 0.
-        merge_dims: see neighbouring dimensions as one while that has at most max_precond_dim. With
-            10000 a small tensor is one vector, with one large basis: give a smaller limit.
-        precondition_1d: give vectors a basis too.
-        normalize_grads: divide d by its root mean square over the parameter.
-        data_format: for merge_dims, ``"channels_first"`` or ``"channels_last"``: what the second
-            to fourth dimension of a kernel are.
-        correct_bias: free m and v of the bias of their start at zero.
-
     State: ``step``; ``exp_avg`` (m) and ``exp_avg_sq`` (v) in the bases, of the parameter's shape;
     ``GG`` (F) and ``Q``, those of all sides one after another in a flat tensor of float32 or
     float64: of F, which is symmetric, what is below the diagonal (``thalweg.optim.packed``), of Q
@@ -185,57 +169,56 @@ class SOAP(RuleOptimizer):
         "complex": "its bases are real",
         "differentiable": "factors and bases are written in place",
     }
-    domains = {
-        "lr": NON_NEGATIVE,
-        "beta1": DECAY,
-        "beta2": DECAY,
-        "shampoo_beta": Interval(-math.inf, 1.0, open_high=True),
-        "eps": NON_NEGATIVE,
-        "weight_decay": NON_NEGATIVE,
-        "precondition_frequency": Interval(1.0, whole=True),
-        "max_precond_dim": Interval(0.0, whole=True),
-    }
     linked = ("betas", "shampoo_beta")
-    flags = {
-        "merge_dims": (False, True),
-        "precondition_1d": (False, True),
-        "normalize_grads": (False, True),
-        "data_format": ("channels_first", "channels_last"),
-        "correct_bias": (False, True),
-    }
 
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 3e-3,
-        betas: tuple[float, float] = (0.95, 0.95),
-        shampoo_beta: float = -1,
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-        precondition_frequency: int = 10,
-        max_precond_dim: int = 10000,
-        merge_dims: bool = False,
-        precondition_1d: bool = False,
-        normalize_grads: bool = False,
-        data_format: Literal["channels_first", "channels_last"] = "channels_first",
-        correct_bias: bool = True,
-        **common: Unpack[Common],
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "shampoo_beta": shampoo_beta,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "precondition_frequency": precondition_frequency,
-            "max_precond_dim": max_precond_dim,
-            "merge_dims": merge_dims,
-            "precondition_1d": precondition_1d,
-            "normalize_grads": normalize_grads,
-            "data_format": data_format,
-            "correct_bias": correct_bias,
-        }
-        super().__init__(params, defaults, common)
+    lr: Any = option(default=3e-3, domain=NON_NEGATIVE, doc="learning rate; units of w per step.")
+    betas: tuple[float, float] = option(
+        default=(0.95, 0.95), domain=(DECAY, DECAY), doc="how much of m and v is kept."
+    )
+    shampoo_beta: float = option(
+        default=-1,
+        domain=Interval(-math.inf, 1.0, open_high=True),
+        doc="how much of F is kept, below 1; negative: as beta2.",
+    )
+    eps: float = option(
+        default=1e-8, domain=NON_NEGATIVE, doc="keeps the quotient finite; units of the gradient."
+    )
+    weight_decay: float = option(
+        default=0.01, domain=NON_NEGATIVE, doc="fraction of w taken off per step and unit of lr."
+    )
+    precondition_frequency: int = option(
+        default=10,
+        domain=Interval(1.0, whole=True),
+        doc="steps from one refreshment of the bases to the next, at least 1.",
+    )
+    max_precond_dim: int = option(
+        default=10000,
+        domain=Interval(0.0, whole=True),
+        doc="longer sides have no basis; at least 0.",
+    )
+    merge_dims: bool = choice(
+        default=False,
+        doc=(
+            "see neighbouring dimensions as one while that has at most max_precond_dim. "
+            "With 10000 a small tensor is one vector, with one large basis: give a "
+            "smaller limit."
+        ),
+    )
+    precondition_1d: bool = choice(default=False, doc="give vectors a basis too.")
+    normalize_grads: bool = choice(
+        default=False, doc="divide d by its root mean square over the parameter."
+    )
+    data_format: Literal["channels_first", "channels_last"] = choice(
+        default="channels_first",
+        choices=("channels_first", "channels_last"),
+        doc=(
+            'for merge_dims, ``"channels_first"`` or ``"channels_last"``: what the second '
+            "to fourth dimension of a kernel are."
+        ),
+    )
+    correct_bias: bool = choice(
+        default=True, doc="free m and v of the bias of their start at zero."
+    )
 
     def hyperparameters(self, group: Group) -> Values:
         """A group's options by the rule's names."""

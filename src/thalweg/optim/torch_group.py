@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from thalweg.optim.options import DEFAULTS
+from thalweg.optim.declared import Option
 
 
 class TorchGroup(dict[str, Any]):
@@ -121,8 +121,8 @@ def as_torchs(cls: type, group: dict[str, Any]) -> dict[str, Any]:
         # A class of the reader's own may be called anything.
         ours = c.__module__.startswith("thalweg.optim.")
         if theirs is not None and ours and getattr(sys.modules[c.__module__], c.__name__, 0) is c:
-            mine = signature(c.__init__).parameters
-            names = {*mine, *DEFAULTS} - {"self", "params", "common"}
+            mine: dict[str, Option] = c.options
+            names = {n for n, x in mine.items() if x.init}
             names -= {*signature(theirs.__init__).parameters}
             usual = mine["convention"].default if "convention" in mine else None
             return TorchGroup(group, frozenset(names), usual)

@@ -6,10 +6,10 @@ defaults come from the constructor, all words from the class's docstring.
 
 from __future__ import annotations
 
-import ast
 import inspect
 import textwrap
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -77,9 +77,9 @@ def explain(algorithm: Algorithm) -> Explanation:
     classes = (cls, *(type(o) for o in optimizer.phases()[1:]))
     options = tuple(row for c in classes for row in _options(c, algorithm))
     if not options:  # a reader's own rule, whose options nobody has described
-        common_ones = _documented(Common)
-        options = tuple((k, str(group[k]), "") for k in optimizer.defaults if k not in common_ones)
-    common = tuple((name, str(group[name]), why) for name, why in _documented(Common).items())
+        own = [name for name in optimizer.defaults if name not in Common.options]
+        options = tuple((name, str(group[name]), "") for name in own)
+    common = tuple((n, str(group[n]), plain(x.doc)) for n, x in Common.options.items())
     return Explanation(
         algorithm.title,
         said.get("Idea", ""),
@@ -94,28 +94,25 @@ def explain(algorithm: Algorithm) -> Explanation:
     )
 
 
-def _options(cls: type, algorithm: Algorithm) -> list[tuple[str, str, str]]:
+def _options(cls: Any, algorithm: Algorithm) -> list[tuple[str, str, str]]:
     """A constructor's arguments: name, default as this algorithm has it, meaning."""
     meanings = arguments(sections(inspect.getdoc(cls) or "").get("Args", ""))
-    signature = inspect.signature(cls).parameters
     return [
-        (name, _shown(algorithm.options.get(name, signature[name].default)), meaning)
-        for name, meaning in meanings.items()
-        if name in signature and name != "params"
+        (
+            name,
+            _shown(algorithm.options.get(name, p.default)),
+            f"{meanings[name]}{_range(cls, name)}",
+        )
+        for name, p in inspect.signature(cls).parameters.items()
+        if name in meanings and name != "params" and name not in Common.options
     ]
+
+
+def _range(cls: Any, name: str) -> str:
+    option = cls.options.get(name)
+    allowed = "" if option is None or option.choices else option.allowed()
+    return f" {allowed[0].upper()}{allowed[1:]}." if allowed else ""
 
 
 def _shown(value: object) -> str:
     return value.__name__ if isinstance(value, type) else str(value)
-
-
-def _documented(cls: type) -> dict[str, str]:
-    """The strings that stand below a class's annotations."""
-    found, name = dict[str, str](), ""
-    for statement in ast.walk(ast.parse(inspect.getsource(cls))):
-        match statement:
-            case ast.AnnAssign(target=ast.Name(id=name)):
-                pass
-            case ast.Expr(value=ast.Constant(value=str(meaning))) if name:
-                found[name] = plain(" ".join(meaning.split()))
-    return found

@@ -13,7 +13,6 @@ import torch
 from thalweg.analysis import descend
 from thalweg.analysis.descend import RATE
 from thalweg.lab.names import known
-from thalweg.optim.options import check
 from thalweg.optim.registry import ALGORITHMS, Algorithm
 from thalweg.problems.landscapes import (
     LANDSCAPES,
@@ -29,6 +28,7 @@ from thalweg.report.basins import basin_map
 from thalweg.report.film import Film
 from thalweg.report.ground import within
 from thalweg.report.runs import Run, best, diverged, how, rate_too_large, runs
+from thalweg.validation import check
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.optim.options import NON_NEGATIVE, check, number
 from thalweg.schedules.lines import constant
 from thalweg.schedules.metric_scheduler import MetricScheduler
 from thalweg.schedules.plateau import Plateau
 from thalweg.schedules.schedule import Schedule
 from thalweg.schedules.scheduler import Groups, Scheduler, Track
+from thalweg.validation import NON_NEGATIVE, check, number
 
 Either = Schedule | Plateau
 Rate = float | Tensor

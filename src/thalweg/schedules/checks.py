@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from thalweg.optim.options import NON_NEGATIVE, Interval, check, number
 from thalweg.schedules.schedule import Schedule
+from thalweg.validation import NON_NEGATIVE, Interval, check, number
 
 FINITE = Interval(-math.inf)
 POSITIVE = Interval(0.0, open_low=True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 
-from thalweg.optim.options import check_choice
 from thalweg.schedules import checks
 from thalweg.schedules.checks import not_negative, positive
 from thalweg.schedules.entry import Course
 from thalweg.schedules.schedule import Schedule, constructor
+from thalweg.validation import check_choice
 
 
 @constructor()

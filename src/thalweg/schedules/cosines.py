@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from thalweg.optim.options import Interval, check_choice
 from thalweg.schedules.checks import finite, positive, within
 from thalweg.schedules.entry import Course
 from thalweg.schedules.lines import mix
 from thalweg.schedules.schedule import constructor
+from thalweg.validation import Interval, check_choice
 
 FORMULA = (
     r"s(t) = \alpha_{\mathrm{end}} + \tfrac{1}{2}(\alpha_{\mathrm{start}} - \alpha_{\mathrm{end}})"

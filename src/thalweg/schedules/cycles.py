@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from thalweg.optim.options import NON_NEGATIVE, check_choice
 from thalweg.schedules.checks import SHARE, finite, positive, within
 from thalweg.schedules.cosines import fall
 from thalweg.schedules.entry import Course
 from thalweg.schedules.lines import line, mix
 from thalweg.schedules.schedule import constructor
+from thalweg.validation import NON_NEGATIVE, check_choice
 
 Anneal = Literal["cos", "linear"]
 Mode = Literal["triangular", "triangular2", "exp_range"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from thalweg.optim.options import check_choice
 from thalweg.schedules.checks import finite, not_negative, positive
 from thalweg.schedules.entry import Course
 from thalweg.schedules.schedule import constructor
+from thalweg.validation import check_choice
 
 SPAN = 100  # steps of a picture in which nothing happens
 

@@ -9,11 +9,11 @@ from typing import Any, NoReturn, SupportsFloat
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from thalweg.optim.options import check, number
 from thalweg.schedules.checks import FINITE
 from thalweg.schedules.plateau import COUNT, Plateau, PlateauState
 from thalweg.schedules.schedule import Schedule
 from thalweg.schedules.scheduler import Scheduler, Track
+from thalweg.validation import check, number
 
 
 class MetricScheduler(Scheduler, ReduceLROnPlateau):

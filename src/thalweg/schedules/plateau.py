@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Literal, NoReturn, SupportsFloat, cast
 
 from torch import Tensor
 
-from thalweg.optim.options import DECAY, NON_NEGATIVE, Interval, check, check_choice, number
 from thalweg.schedules.entry import CONSTRUCTORS, SCHEDULES, Entry
+from thalweg.validation import DECAY, NON_NEGATIVE, Interval, check, check_choice, number
 
 COUNT = Interval(0, whole=True)
 DOMAINS = {

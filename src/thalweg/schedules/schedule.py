@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thalweg.optim.options import check_choice, number
 from thalweg.schedules.entry import CONSTRUCTORS, SCHEDULES, Course, Entry
+from thalweg.validation import check_choice, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

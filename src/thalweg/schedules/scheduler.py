@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from thalweg.optim.options import NON_NEGATIVE, check, number
 from thalweg.schedules.plateau import Plateau
 from thalweg.schedules.schedule import Schedule, from_dict
+from thalweg.validation import NON_NEGATIVE, check, number
 
 S = TypeVar("S", Schedule, Plateau)
 Groups = list[dict[str, Any]]
