@@ -97,7 +97,7 @@ def main() -> None:
                 found = fingerprint(cls, options, dtype)
             except (TypeError, ValueError, RuntimeError) as error:
                 found = f"{type(error).__name__}: {error}"
-            print(cls.__name__, dtype, options, found, sep="  ", flush=True)
+            print(cls.__name__, dtype, dict(sorted(options.items())), found, sep="  ", flush=True)
 
 
 if __name__ == "__main__":
