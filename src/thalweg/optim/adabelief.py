@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from thalweg.optim.declared import choice, option
+from thalweg.optim.formulas import rectification
 from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.rule import (
     Rule,
@@ -40,11 +41,10 @@ def adabelief(
     m_hat = m / (1 - beta1**step)
     if not rectify:
         return m_hat / (sqrt(s / (1 - beta2**step)) + eps), new
-    longest = named("longest", 2 / (1 - beta2) - 1)
-    rho = named("rho", longest - 2 * step * beta2**step / (1 - beta2**step))
-    r = named("r", sqrt((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho)))
+    rho, r = rectification(beta2, step)
     early = m_hat if degenerated_to_sgd else 0
-    return where(rho >= 5, r * sqrt(1 - beta2**step) * m_hat / (sqrt(s) + eps), early), new
+    late = named("r", r) * sqrt(1 - beta2**step) * m_hat / (sqrt(s) + eps)
+    return where(rho >= 5, late, early), new
 
 
 def _fixed_decay(rule: Rule) -> Rule:
@@ -67,8 +67,8 @@ class AdaBelief(RuleOptimizer):
         w <- w - lr m_hat / (sqrt(s_hat) + eps)
 
     With ``rectify`` the step is multiplied by RAdam's r, and is ``lr m_hat`` while rho is below 5:
-    ``longest = 2 / (1 - beta2) - 1``, ``rho = longest - 2 step beta2^step / (1 - beta2^step)``,
-    ``r = sqrt((rho - 4) (rho - 2) longest / ((longest - 4) (longest - 2) rho))``.
+    ``rho_max = 2 / (1 - beta2) - 1``, ``rho = rho_max - 2 step beta2^step / (1 - beta2^step)``,
+    ``r = sqrt((rho - 4) (rho - 2) rho_max / ((rho_max - 4) (rho_max - 2) rho))``.
 
     State: ``step``; ``exp_avg`` (m), ``exp_avg_var`` (s) and, with amsgrad, ``max_exp_avg_var``,
     each of the parameter's shape.

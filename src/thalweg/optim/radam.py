@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from thalweg.optim.declared import choice, option
+from thalweg.optim.formulas import rectification
 from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.rule import (
     bounded,
@@ -37,14 +38,8 @@ def radam(
 ) -> Any:
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g * g
-    correction = named("b", 1 - beta2**step)
-    rho_max = named("rho_max", 2 / (1 - beta2) - 1)
-    rho = named("rho", rho_max - 2 * step * beta2**step / correction)
-    r = named(
-        "r",
-        sqrt((rho - 4) * (rho - 2) * rho_max / ((rho_max - 4) * (rho_max - 2) * rho)),
-    )
-    adapted = where(rho > 5, r * sqrt(correction) / (sqrt(v) + eps), 1)
+    rho, r = rectification(beta2, step)
+    adapted = where(rho > 5, named("r", r) * sqrt(1 - beta2**step) / (sqrt(v) + eps), 1)
     return m / (1 - beta1**step) * adapted, {"m": m, "v": v}
 
 

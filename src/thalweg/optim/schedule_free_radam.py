@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from thalweg.optim.declared import choice, option
+from thalweg.optim.formulas import rectification
 from thalweg.optim.schedule_free import (
     AVERAGE,
     BETWEEN,
@@ -26,9 +27,7 @@ def schedule_free_radam(
 ) -> Any:  # fmt: skip
     v = beta2 * v + (1 - beta2) * g * g
     v_hat = v / (1 - beta2**step)
-    rho_max = named("rho_max", 2 / (1 - beta2) - 1)
-    rho = named("rho", rho_max - 2 * step * beta2**step / (1 - beta2**step))
-    grown = sqrt((rho - 4) * (rho - 2) * rho_max / ((rho_max - 4) * (rho_max - 2) * rho))
+    rho, grown = rectification(beta2, step)
     early = 0 if silent_sgd_phase else 1
     rate = named("rate", lr * where(rho > 4, named("grown", grown), early))
     u = g / where(rho > 4, sqrt(v_hat) + eps, 1)
