@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from thalweg.optim.declared import option
 from thalweg.optim.optimizer import RuleOptimizer
 from thalweg.rule import maximum, mean, minimum, norm, rule, sign, sqrt, total, where
 from thalweg.rule.words import Number
@@ -46,11 +47,11 @@ def run(word, g, w=None, engine="plain", dtype=torch.float64):
 
     class Applied(RuleOptimizer):
         rule = applied
-        domains = {"lr": NON_NEGATIVE}
+        lr: float = option(default=1.0, domain=NON_NEGATIVE, doc="")
 
     p = torch.tensor(g if w is None else w, dtype=dtype, requires_grad=True)
     p.grad = torch.tensor(g, dtype=dtype)
-    Applied([p], {"lr": 1.0}, {"engine": engine}).step()
+    Applied([p], engine=engine).step()
     return p.detach().double().numpy()
 
 
