@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -82,10 +81,3 @@ def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
         hint = f"; did you mean {near[0]!r}?" if near and isinstance(value, str) else ""
         shown = ", ".join(map(repr, choices))
         raise ValueError(f"{name} must be one of {shown}, not {value!r}{hint}")
-
-
-def unknown(name: str, known: Iterable[str], cls: str) -> TypeError:
-    """The error for an option that the optimizer does not have."""
-    near = difflib.get_close_matches(name, list(known), 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return TypeError(f"{cls} has no option {name!r}{hint}")

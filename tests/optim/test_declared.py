@@ -84,7 +84,9 @@ def test_a_constructor_of_ones_own_is_the_signature():
     ("call", "says"),
     [
         (lambda: optim.AdamW(), "params"),
-        (lambda: optim.AdamW(params(), rate=1), "AdamW has no option 'rate'"),
+        (lambda: optim.AdamW(params(), rate=1), "AdamW has no option 'rate'; did you mean 'lr'"),
+        (lambda: optim.AdamW(params(), learning_rate=1), "did you mean 'lr'"),
+        (lambda: optim.AdamW(params(), wd=1), "did you mean 'weight_decay'"),
         (lambda: optim.AdamW(params(), weight_deca=1), "did you mean 'weight_decay'"),
         (lambda: optim.AdamW(params(), decoupled_weight_decay=False), "has no option"),
         (lambda: optim.AdamW(params(), 0.1, lr=0.2), "AdamW is given 'lr' twice"),

@@ -83,6 +83,8 @@ def explain(options: argparse.Namespace) -> int:
     name = options.name
     if name == "all":
         raise Mistake("explain takes one optimizer or schedule: thalweg list names them")
+    if name.endswith(".py"):
+        raise Mistake(f"a file may hold several: write {name}:NAME, with the name of yours")
     try:
         if ".py:" not in name:
             names = (*ALGORITHMS, *SCHEDULES)

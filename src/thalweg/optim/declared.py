@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any, ClassVar, dataclass_transform
 
-from thalweg.validation import Interval, unknown
+from thalweg.optim.given import unknown
+from thalweg.validation import Interval
 
 PARAMS = "tensors, named tensors or groups, as for every ``torch.optim.Optimizer``."
 

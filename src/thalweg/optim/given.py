@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from inspect import GEN_CLOSED, getgeneratorstate, isgenerator
 from numbers import Integral, Real
 from typing import Any
@@ -72,10 +72,20 @@ def check_group(group: Any, known: Iterable[str], cls: str) -> None:
     for name in group:
         if name in known or name in KEPT or not isinstance(name, str):
             continue
-        meant = [k for k, names in ALIASES.items() if name.lower() in names and k in known]
-        meant += difflib.get_close_matches(name.lower(), known, 1, NEAR)
-        if meant:
-            raise TypeError(f"{cls} has no option {name!r}, in a group; did you mean {meant[0]!r}?")
+        if found := _meant(name, known, NEAR):
+            raise TypeError(f"{cls} has no option {name!r}, in a group; did you mean {found[0]!r}?")
+
+
+def unknown(name: str, known: Iterable[str], cls: str) -> TypeError:
+    """The error for an option that the constructor does not have."""
+    found = _meant(name, [*known], 0.6)
+    hint = f"; did you mean {found[0]!r}?" if found else ""
+    return TypeError(f"{cls} has no option {name!r}{hint}")
+
+
+def _meant(name: str, known: Collection[str], near: float) -> list[str]:
+    aliases = [k for k, names in ALIASES.items() if name.lower() in names and k in known]
+    return aliases + difflib.get_close_matches(name.lower(), known, 1, near)
 
 
 def idle(p: Tensor) -> bool:

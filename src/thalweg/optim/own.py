@@ -55,9 +55,9 @@ def from_rule(own: Rule, *, lr: float = 1e-3, **defaults: Any) -> type[RuleOptim
     }
     for name, value in values.items():
         if isinstance(value, bool):
-            declared[name] = choice(default=value, doc="")
+            declared[name] = choice(default=value, doc="an argument of the rule.")
         else:
-            declared[name] = option(default=value, domain=FINITE, doc="")
+            declared[name] = option(default=value, domain=FINITE, doc="a number of the rule.")
     made = clip_global_norm(maximize(l2_decay(bounded(cautious(own)))))
     doc = f"The optimizer of the rule ``{own.name}``."
     body = {"rule": made, "__doc__": doc, "__module__": __name__, **declared}
