@@ -48,6 +48,7 @@ def thalweg(*arguments):
         (["race"], "PROBLEM"),
         (["explain", "adamv"], "did you mean 'adam"),
         (["explain", "all"], "one optimizer"),
+        (["explain", "rules.py"], "write rules.py:NAME"),
         (["bench", "--models", "gpt3"], "did you mean 'gpt2'"),
         (["bench", "--engines", "turbo"], "no engine 'turbo'"),
         (["rase"], "'rase'"),
