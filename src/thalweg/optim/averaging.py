@@ -14,7 +14,7 @@ from thalweg.optim.declared import argument
 from thalweg.optim.fit import check_fit
 from thalweg.optim.groups import Group
 from thalweg.optim.model_link import Followers, follow
-from thalweg.optim.moving import Moving
+from thalweg.optim.moving import Moving, has
 from thalweg.optim.torch_group import everything
 from thalweg.validation import check_choice
 
@@ -142,7 +142,7 @@ class AveragingOptimizer(Moving):
         """The parameters with a state to look from; for the others both points are the same."""
         needed = {k for view in self.rule.views.values() for k in view.state.values()}
         params = [p for group in self.param_groups for p in group["params"]]
-        return [p for p in params if needed <= self.state.get(p, {}).keys()]
+        return [p for p in params if has(self.state.get(p, {}), needed)]
 
     def _set_mode(self, training: bool) -> None:
         for group in self.param_groups:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from thalweg.optim.fit import check_fit
 from thalweg.optim.groups import Group
-from thalweg.optim.moving import Moving
+from thalweg.optim.moving import Moving, has
 
 
 class LookingAhead(Moving):
@@ -38,7 +38,7 @@ class LookingAhead(Moving):
         far = [p for group in me.param_groups if me.looks_ahead(group) for p in group["params"]]
         assert me.rule.ahead is not None
         needed = set(me.rule.ahead.state.values())
-        moving = [p for p in far if needed <= me.state.get(p, {}).keys()]
+        moving = [p for p in far if has(me.state.get(p, {}), needed)]
         self._present()
         with torch.no_grad():
             kept = {p: p.clone() for p in moving}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,6 +55,11 @@ class Moving(RuleOptimizer):
             slot = Slot(p, place, state)
             found.append((slot, self._settle(p, group, work, engine), work.graph, False))
         return found
+
+
+def has(state: Mapping[str, Any], keys: Iterable[str]) -> bool:
+    """Whether all of this state is there; None is as none."""
+    return all(state.get(key) is not None for key in keys)
 
 
 class _Kept:

@@ -85,6 +85,15 @@ class Actor:
 
     # ---- what a step must refuse
 
+    def forgets(self):
+        """Whether this is torch's SGD before the first step of a parameter that stands in the
+        groups twice: of two first velocities it forgets one."""
+        return any(
+            group.get("momentum") and not self.state(p) and sum(q is p for q in group["params"]) > 1
+            for group in self.optimizer.param_groups
+            for p in group["params"]
+        )
+
     def left_over(self, p):
         """State of what a parameter was before it became a matrix, or ceased to be one."""
         if isinstance(self.optimizer, optim.Muon):

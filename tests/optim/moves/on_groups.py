@@ -97,8 +97,6 @@ def parameter_twice(actor, label, pick):
     group = pick.choice(actor.optimizer.param_groups)
     if not group["params"]:
         raise Skip
-    if not actor.ours and group.get("momentum") and not actor.state(group["params"][0]):
-        raise Skip  # whose SGD forgets the first of two first velocities
     group["params"].append(group["params"][0])
 
 

@@ -913,3 +913,25 @@ def a_gradient_of_whole_numbers_is_refused_by_name_though_looked_at_for_infinity
         p.grad.data = torch.zeros(3, dtype=torch.int64)
         with pytest.raises(ValueError, match="the gradient of parameter 0 of group 0"):
             o.step()
+
+
+@fault
+def state_that_is_none_leads_nowhere():
+    (p,) = weights(4)
+    o = optim.ScheduleFreeAdamW([p])
+    stepped(o)
+    before = p.detach().clone()
+    o.state[p]["z"] = None
+    o.eval()
+    assert torch.equal(p, before)
+    o.train()
+    (q,) = weights(4)
+    ahead = optim.SGD([q], momentum=0.9, nesterov="lookahead")
+    for _ in range(2):
+        with ahead.ahead():
+            q.grad = torch.ones_like(q)
+        ahead.step()
+    before = q.detach().clone()
+    ahead.state[q]["momentum_buffer"] = None
+    with ahead.ahead():
+        assert torch.equal(q, before)

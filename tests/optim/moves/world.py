@@ -193,7 +193,7 @@ class World:
         ]
         raised = {}
         for actor in list(self.actors):
-            if not actor.ours and faults:
+            if not actor.ours and (faults or actor.forgets()):
                 self.drop_torch()  # torch may read memory that is not there
                 continue
             actor.look()
@@ -236,13 +236,13 @@ class World:
                 q = other.params[label]
                 if not readable(p):
                     continue
-                self.compare(f"{other.kind}: weights of {label}", p, q, p)
+                self.compare(f"{other.kind}: weights of {label}", p, q, p, q)
                 ours, theirs = first.state(p), other.state(q)
                 here, there = ({k for k, v in s.items() if v is not None} for s in (ours, theirs))
                 if other.ours and here != there:
                     raise Wrong(f"state of {label}: {sorted(here)} and {sorted(there)}")
                 for key in sorted((here & there) - ANY.get(self.plan.algorithm, set())):
-                    self.compare(f"{other.kind}: {key} of {label}", ours[key], theirs[key], p)
+                    self.compare(f"{other.kind}: {key} of {label}", ours[key], theirs[key], p, q)
 
     def counts_agree(self, wrong):
         """Only the steps are as many, after steps that took turns as they liked."""
@@ -257,7 +257,7 @@ class World:
                 if here is not None and float(here) != float(there):
                     raise Wrong(f"{float(here)} steps of {label}, not {float(there)}")
 
-    def compare(self, what, x, y, p):
+    def compare(self, what, x, y, p, q=None):
         if not isinstance(x, torch.Tensor) or not isinstance(y, torch.Tensor) or x.numel() == 1:
             m, n = number(as_number(x)), number(as_number(y))
             if isinstance(m, float | int) and isinstance(n, float | int):
@@ -272,6 +272,8 @@ class World:
         # Torch rounds to a state's format before it uses the state, these engines after.
         first = self.actors[0]
         formats = {real_dtype(t) for t in (*real, p, *first.tensors(p).values())}
+        for other in self.actors[1:] if q is not None else ():  # torch's may be its gradient's
+            formats |= {real_dtype(t) for t in other.tensors(q).values()}
         if first.sums():  # over all parameters, each in its own precision
             formats |= {real_dtype(q) for q in first.params.values()}
         if self.plan.algorithm == "nadam" and what.startswith("torch"):
