@@ -79,6 +79,19 @@ def test_a_constructor_of_ones_own_is_the_signature():
     assert Mine(params()).param_groups[0]["lr"] == 0.5
     assert Mine(params()).param_groups[0]["eps"] == 1e-4
 
+    class Heir(Mine):
+        """Inherits the constructor, not what AdamW takes."""
+
+    assert inspect.signature(Heir) == inspect.signature(Mine)
+    assert Heir.__doc__ == "Inherits the constructor, not what AdamW takes."
+    assert [*inspect.signature(type("Wider", (optim.SAM,), {})).parameters][1] == "base_optimizer"
+
+
+@pytest.mark.parametrize("name", ["domains", "flags", "parts", "options"])
+def test_what_follows_from_the_declarations_cannot_be_set(name):
+    with pytest.raises(TypeError, match=rf"Mine.{name} follows from option"):
+        type("Mine", (optim.SGD,), {name: {}})
+
 
 @pytest.mark.parametrize(
     ("call", "says"),

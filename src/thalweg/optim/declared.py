@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any, ClassVar, dataclass_transform
@@ -75,6 +75,13 @@ def choice(
     return Option(default, doc, choices=choices, kw_only=kw_only, init=init)
 
 
+def takes_options(constructor: Callable[..., None]) -> Callable[..., None]:
+    """Mark the constructor whose arguments are what its class declares."""
+    vars(constructor)["takes_options"] = True
+    return constructor
+
+
+# That an argument has to be named, type checkers see only where `kw_only` is written out.
 def common(*, default: Any, choices: tuple[Any, ...] = (), doc: str, kw_only: bool = True) -> Any:
     """What every optimizer takes."""
     return Option(default, doc, choices=choices, kw_only=kw_only, common=True)
@@ -97,6 +104,11 @@ class Declared:
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        for name in ("options", "domains", "parts", "flags"):
+            if name in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__}.{name} follows from option() and choice(): use those"
+                )
         own = {name: x for name, x in vars(cls).items() if isinstance(x, Option)}
         for name in own:
             delattr(cls, name)  # an optimizer has them in its groups
@@ -116,13 +128,13 @@ class Declared:
                 domains[name] = x.domain
         cls.domains, cls.parts = domains, parts
         cls.flags = {n: x.choices for n, x in cls.options.items() if x.choices and not x.common}
-        if "__init__" in vars(cls):
-            parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
-        else:
-            parameters = _parameters(cls.options)
+        if getattr(cls.__init__, "takes_options", False):
+            cls.__signature__ = inspect.Signature(_parameters(cls.options))
             if cls.__doc__ and own:
                 cls.__doc__ = _documented(inspect.cleandoc(cls.__doc__), cls.options)
-        cls.__signature__ = inspect.Signature(parameters)
+        elif "__init__" in vars(cls):  # of its own; whoever inherits it has its signature
+            parameters = [*inspect.signature(cls.__init__).parameters.values()]
+            cls.__signature__ = inspect.Signature(parameters[1:])
 
     @classmethod
     def _taken(cls, arguments: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:

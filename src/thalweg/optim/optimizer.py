@@ -31,6 +31,7 @@ from thalweg.engines.base import Batch, Slot, Work, drive, real
 from thalweg.engines.observed import observed, symbolic
 from thalweg.engines.watch import lasting
 from thalweg.optim.choice import Choosing, batches
+from thalweg.optim.declared import takes_options
 from thalweg.optim.given import check_group, check_params, idle, plain_options
 from thalweg.optim.groups import Group
 from thalweg.optim.options import DEFAULTS, Common
@@ -56,6 +57,7 @@ class RuleOptimizer(Choosing, Common):
     # No annotation: a checker would take it for an option.
     _divided_by = cast("str | None", None)  # who has given other parameters to other processes
 
+    @takes_options
     def __init__(self, params: Any, *arguments: Any, **options: Any) -> None:
         taken = self._taken(arguments, options)
         besides = {n: taken.pop(n) for n, x in self.options.items() if not x.grouped}

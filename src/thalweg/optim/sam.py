@@ -17,11 +17,12 @@ from thalweg.optim.given import check_group, check_params, plain_options
 from thalweg.optim.groups import Group
 from thalweg.optim.memory import Memory
 from thalweg.optim.optimizer import RuleOptimizer
+from thalweg.optim.options import Common
 from thalweg.optim.sgd import SGD
 from thalweg.optim.state import check_is_mapping, check_is_optimizers
 from thalweg.rule.rule import Values
 
-_OWN = ("rho", "adaptive")  # options that the base optimizer does not have
+_OWN = tuple(Climb.options.keys() - Common.options.keys())  # what the base optimizer has not
 
 
 class SAM(RuleOptimizer):
@@ -47,7 +48,7 @@ class SAM(RuleOptimizer):
         params: tensors, named tensors or groups, as for every ``torch.optim.Optimizer``.
         base_optimizer: the class that steps, of ``thalweg.optim`` or ``torch.optim``. Further
             arguments are its. Its groups are shared: a schedule may be given either optimizer.
-        rho: how far to climb, at least 0; units of w, and without units if adaptive (where about
+        rho: how far to climb; units of w, and without units if adaptive (where about
             ten times as much suits).
         adaptive: measure distances relative to each weight (ASAM).
         model: its batch-norm statistics are left alone from ``first_step`` to ``second_step``.
