@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
 from torch import Tensor
 
 from thalweg.analysis import batched
@@ -252,6 +251,8 @@ class _Flows:
 
 def _shortest(gradients: Tensor) -> Tensor:
     """The shortest weighted mean of gradients [m, d]."""
+    from scipy.optimize import nnls
+
     size = gradients.abs().max()
     if not 0 < size < math.inf:
         return torch.zeros_like(gradients[0])
